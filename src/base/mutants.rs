@@ -28,7 +28,12 @@ pub struct Mutant {
 }
 
 /// Every fault that the code can be built with, in alphabetical order.
-pub const CATALOGUE: &[Mutant] = &[];
+pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "wire-container-in-multi-is-plain", what: "a create with the container flag in a multi makes a plain node" },
+    Mutant { name: "wire-failed-multi-tail-is-ok", what: "operations after the failed one of a multi are answered with 0" },
+    Mutant { name: "wire-null-buffer-is-empty", what: "null data is read as empty data" },
+    Mutant { name: "wire-read-only-byte-always", what: "the handshake's answer has the read-only byte that the client didn't send" },
+];
 
 #[cfg(feature = "mutants")]
 mod chosen {
