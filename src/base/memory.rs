@@ -14,6 +14,9 @@ pub trait BatchMemory: Clone + Debug + 'static {
     fn bytes(&self) -> &[u8];
     /// The same, to be changed; `None` while another handle exists.
     fn bytes_mut(&mut self) -> Option<&mut [u8]>;
+    /// Limits it to its first `len` bytes (a multiple of the block) for good: what goes to disk is exactly [`Self::bytes`].
+    /// Called once, while there is a single handle.
+    fn seal(&mut self, len: usize);
 }
 
 /// Where a core gets its memory from. Hosts pool it.
@@ -31,14 +34,14 @@ struct Block([u8; BLOCK_BYTES]);
 
 /// Plain aligned memory that may cross threads.
 #[derive(Clone)]
-pub struct HeapMemory(Arc<Vec<Block>>);
+pub struct HeapMemory(Arc<Vec<Block>>, usize);
 
 impl HeapMemory {
     /// Zeroed memory of at least `len` bytes.
     #[must_use]
     pub fn zeroed(len: usize) -> HeapMemory {
         let blocks = len.div_ceil(BLOCK_BYTES).max(1);
-        HeapMemory(Arc::new(vec![bytemuck::Zeroable::zeroed(); blocks]))
+        HeapMemory(Arc::new(vec![bytemuck::Zeroable::zeroed(); blocks]), blocks * BLOCK_BYTES)
     }
 }
 
@@ -50,11 +53,16 @@ impl Debug for HeapMemory {
 
 impl BatchMemory for HeapMemory {
     fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
+        &bytemuck::cast_slice(&self.0)[..self.1]
     }
 
     fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        Arc::get_mut(&mut self.0).map(|blocks| bytemuck::cast_slice_mut(blocks.as_mut_slice()))
+        let len = self.1;
+        Arc::get_mut(&mut self.0).map(|blocks| &mut bytemuck::cast_slice_mut(blocks.as_mut_slice())[..len])
+    }
+
+    fn seal(&mut self, len: usize) {
+        self.1 = self.1.min(len.next_multiple_of(BLOCK_BYTES));
     }
 }
 
@@ -71,9 +79,11 @@ impl BatchPool for HeapPool {
     type Memory = HeapMemory;
 
     fn take(&mut self, len: usize) -> HeapMemory {
-        let free = |m: &HeapMemory| Arc::strong_count(&m.0) == 1 && m.bytes().len() >= len;
+        let free = |m: &HeapMemory| Arc::strong_count(&m.0) == 1 && m.0.len() * BLOCK_BYTES >= len;
         if let Some(at) = self.kept.iter().position(free) {
-            return self.kept.swap_remove(at);
+            let mut memory = self.kept.swap_remove(at);
+            memory.1 = memory.0.len() * BLOCK_BYTES;
+            return memory;
         }
         HeapMemory::zeroed(len)
     }

@@ -3,7 +3,6 @@
 use super::client_side::{MultiResult, ReplyBody, decode_body, decode_event, decode_reply_header, put_request, request_op};
 use super::decode::{decode_header, decode_request};
 use super::event::write_event;
-use super::multi::write_failed_multi;
 use super::reply::{Reply, write_header_only, write_sasl_failed};
 use crate::base::ids::Zxid;
 use crate::model::acl::{AclList, Identity, OPEN_UNSAFE};
@@ -275,7 +274,9 @@ fn multi_results() {
 #[test]
 fn a_failed_multi_is_zeros_the_error_and_inconsistencies() {
     let mut out = Vec::new();
-    write_failed_multi(&mut out, 1, Zxid(2), 3, 1, ErrorCode::BadVersion);
+    let mut reply = Reply::begin(&mut out, 1, Zxid(2), None);
+    reply.put_failed_multi(3, 1, ErrorCode::BadVersion);
+    reply.finish();
     let body = [
         &b"\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0"[..],
         b"\xff\xff\xff\xff\0\xff\xff\xff\x99\xff\xff\xff\x99",

@@ -168,20 +168,20 @@ impl Reply<'_> {
     }
 }
 
-/// The reply to a multi of `count` operations of which number `failed_idx` failed with `error`: no error in the reply's own
-/// header, 0 for those before it, RUNTIMEINCONSISTENCY for those after it.
-pub fn write_failed_multi(out: &mut Vec<u8>, xid: i32, zxid: Zxid, count: usize, failed_idx: usize, error: ErrorCode) {
-    let mut reply = Reply::begin(out, xid, zxid, None);
-    for idx in 0..count {
-        reply.put_multi_error(match idx.cmp(&failed_idx) {
-            std::cmp::Ordering::Less => None,
-            std::cmp::Ordering::Equal => Some(error),
-            std::cmp::Ordering::Greater if mutant!("wire-failed-multi-tail-is-ok") => None,
-            std::cmp::Ordering::Greater => Some(ErrorCode::RuntimeInconsistency),
-        });
+impl Reply<'_> {
+    /// The body of the reply to a multi of `count` operations of which number `failed_idx` failed with `error`: 0 for those
+    /// before it, RUNTIMEINCONSISTENCY for those after it. The reply's own header carries no error.
+    pub fn put_failed_multi(&mut self, count: usize, failed_idx: usize, error: ErrorCode) {
+        for idx in 0..count {
+            self.put_multi_error(match idx.cmp(&failed_idx) {
+                std::cmp::Ordering::Less => None,
+                std::cmp::Ordering::Equal => Some(error),
+                std::cmp::Ordering::Greater if mutant!("wire-failed-multi-tail-is-ok") => None,
+                std::cmp::Ordering::Greater => Some(ErrorCode::RuntimeInconsistency),
+            });
+        }
+        self.put_multi_end();
     }
-    reply.put_multi_end();
-    reply.finish();
 }
 
 /// One result of a multi or multiRead as a client reads it.
