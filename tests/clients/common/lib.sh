@@ -58,7 +58,8 @@ stage_cleanup() {
     local status=$?
     trap - EXIT
     if [ -n "$SERVER_PID" ]; then kill -KILL "$SERVER_PID" 2>/dev/null || true; fi
-    if [ $status -eq 0 ]; then rm -rf "$WORK"; else printf '%s: files kept in %s\n' "$STAGE" "$WORK" >&2; fi
+    rmdir "$WORK" 2>/dev/null || true
+    if [ $status -eq 0 ]; then rm -rf "$WORK"; elif [ -d "$WORK" ]; then printf '%s: files kept in %s\n' "$STAGE" "$WORK" >&2; fi
     exit $status
 }
 
