@@ -129,7 +129,7 @@ final class Connections {
                 CuratorFramework writer = connect(server)) {
             writer.create().forPath("/missed", bytes("0"));
             // Again and again, because a change falls into the gap only by chance; told it must be each time.
-            for (int i = 1; i <= 5; i++) {
+            for (int i = 1; i <= 3; i++) {
                 CountDownLatch told = new CountDownLatch(1);
                 client.getData().usingWatcher((Watcher) event -> {
                     if (event.getType() == EventType.NodeDataChanged) {
