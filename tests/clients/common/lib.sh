@@ -44,20 +44,22 @@ stage_init() {
         ringkeeper|zookeeper) ;;
         *) die "unknown server '$SERVER' (ringkeeper or zookeeper)" ;;
     esac
-    mkdir -p "$CACHE"
+    # Below the cache and not in /tmp, which may be a filesystem without O_DIRECT.
+    mkdir -p "$CACHE/work"
     CACHE=$(cd "$CACHE" && pwd)
-    WORK=$(mktemp -d "${TMPDIR:-/tmp}/ringkeeper-$STAGE.XXXXXX")
+    WORK=$(mktemp -d "$CACHE/work/$STAGE.XXXXXX")
     START_S=$(date +%s)
     trap 'stage_cleanup' EXIT
     trap 'exit 1' INT TERM
     if [ "$SERVER" = ringkeeper ]; then ringkeeper_binary >/dev/null; fi
 }
 
-# Runs on every exit. Keeps the scratch directory (logs, transcripts) when the stage failed.
+# Runs on every exit, with stage_cleanup_more if the stage has such a function. Keeps the scratch directory (logs, transcripts) when the stage failed.
 stage_cleanup() {
     local status=$?
     trap - EXIT
-    if [ -n "$SERVER_PID" ]; then kill -KILL "$SERVER_PID" 2>/dev/null || true; fi
+    if [ -n "$SERVER_PID" ]; then { kill -KILL "$SERVER_PID"; wait "$SERVER_PID"; } 2>/dev/null || true; fi
+    if declare -F stage_cleanup_more >/dev/null; then stage_cleanup_more; fi
     rmdir "$WORK" 2>/dev/null || true
     if [ $status -eq 0 ]; then rm -rf "$WORK"; elif [ -d "$WORK" ]; then printf '%s: files kept in %s\n' "$STAGE" "$WORK" >&2; fi
     exit $status
@@ -171,6 +173,7 @@ write_zoo_cfg() {
 server_start() {
     local port=${1:-0} props=() prop
     mkdir -p "$WORK/data"
+    : >"$WORK/server.out"
     for prop in ${SERVER_PROPS[@]+"${SERVER_PROPS[@]}"}; do props+=("-D$prop"); done
     if [ "$SERVER" = zookeeper ]; then
         ensure_zookeeper
@@ -205,7 +208,8 @@ wait_for_zookeeper() {
 wait_for_ringkeeper() {
     local line deadline=$(( $(date +%s) + READY_TIMEOUT_RINGKEEPER_S ))
     while [ "$(date +%s)" -lt $deadline ]; do
-        line=$(head -n 1 "$WORK/server.out")
+        line=
+        if ! IFS= read -r line <"$WORK/server.out"; then line=; fi     # a line counts when it is complete
         if [[ $line =~ ^ringkeeper\ ready\ client=.*:([0-9]+)\ data=.*\ cores=.*\ durable=yes$ ]]; then
             SERVER_PORT=${BASH_REMATCH[1]}
             return 0
