@@ -79,7 +79,8 @@ stage_finish() {
 # Prints the absolute path of the Ringkeeper binary, or ends the stage.
 ringkeeper_binary() {
     local binary=${RINGKEEPER_BIN:-$REPO_ROOT/target/release/ringkeeper}
-    [ -x "$binary" ] || die "no executable $binary: build it (cargo build --release --locked --bins) or set RINGKEEPER_BIN"
+    [ -x "$binary" ] ||
+        die "no executable $binary: build it (cargo build --release --locked --bins) or set RINGKEEPER_BIN"
     (cd "$(dirname "$binary")" && printf '%s/%s\n' "$PWD" "$(basename "$binary")")
 }
 
@@ -132,6 +133,8 @@ make_venv() {
     local venv=$1; shift
     local want="$*"
     if [ -f "$venv/complete" ] && [ "$(cat "$venv/complete")" = "$want" ]; then return 0; fi
+    ensure_debian python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || ensure_debian "$venv" python3-venv
     say "installing $want"
     rm -rf "$venv"
     { timeout 120 python3 -m venv "$venv" &&
