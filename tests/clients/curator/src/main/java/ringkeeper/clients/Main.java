@@ -1,0 +1,72 @@
+package ringkeeper.clients;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/**
+ * Runs every check against the server given as host:port; prints PASS or FAIL for each. Exit status 0 when all pass, 1
+ * when one fails, 2 on wrong usage. A check that takes longer than 60 s fails.
+ */
+public final class Main {
+    private static final long CHECK_TIMEOUT_S = 60;
+
+    /** One check: opens its own clients, throws when something is wrong. */
+    interface Body {
+        void run(String server) throws Exception;
+    }
+
+    private Main() {}
+
+    public static void main(String[] arguments) throws Exception {
+        if (arguments.length != 1) {
+            System.err.println("usage: Main HOST:PORT");
+            System.exit(2);
+        }
+        Map<String, Body> checks = new LinkedHashMap<>();
+        Locks.register(checks);
+        Nodes.register(checks);
+        Connections.register(checks);
+        int failures = 0;
+        ExecutorService executor = Executors.newCachedThreadPool(Main::daemon);
+        for (Map.Entry<String, Body> check : checks.entrySet()) {
+            failures += run(executor, check.getKey(), check.getValue(), arguments[0]) ? 0 : 1;
+        }
+        System.out.println(checks.size() + " checks, " + failures + " failed");
+        System.exit(failures == 0 ? 0 : 1);
+    }
+
+    private static Thread daemon(Runnable body) {
+        Thread thread = new Thread(body);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    private static boolean run(ExecutorService executor, String name, Body body, String server) throws Exception {
+        long startNs = System.nanoTime();
+        Throwable error = null;
+        Future<?> done = executor.submit(() -> {
+            body.run(server);
+            return null;
+        });
+        try {
+            done.get(CHECK_TIMEOUT_S, TimeUnit.SECONDS);
+        } catch (TimeoutException late) {
+            done.cancel(true);
+            error = new AssertionError("not finished within " + CHECK_TIMEOUT_S + " s");
+        } catch (ExecutionException failed) {
+            error = failed.getCause();
+        }
+        long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - startNs);
+        System.out.println((error == null ? "PASS " : "FAIL ") + name + " (" + tookMs + " ms)" + (error == null ? "" : ": " + error));
+        if (error != null) {
+            error.printStackTrace();
+        }
+        return error == null;
+    }
+}
