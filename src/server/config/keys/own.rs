@@ -1,0 +1,59 @@
+//! Ringkeeper's own keys. All begin with `ringkeeper.`, and none is needed.
+
+use super::super::kind::Kind;
+use super::super::zoo_cfg::{SEGMENT_KB_MAX, SEGMENT_KB_MIN};
+use super::{Key, honoured};
+use crate::base::limits::{FRONTS_MAX, SHARDS_MAX};
+
+/// In the order of the documentation.
+pub(super) const KEYS: &[Key] = &[
+    honoured(
+        "ringkeeper.log.shards",
+        Kind::Int { min: 1, max: SHARDS_MAX as i64 },
+        "2",
+        "stripes of the log, each with one write in flight",
+    ),
+    honoured(
+        "ringkeeper.log.sync",
+        Kind::Choice(&["dsync", "fdatasync"]),
+        "dsync",
+        "how a batch becomes durable: written through (O_DSYNC), or written and then synced",
+    ),
+    honoured(
+        "ringkeeper.log.segment.kb",
+        Kind::Int { min: SEGMENT_KB_MIN as i64, max: SEGMENT_KB_MAX as i64 },
+        "preAllocSize",
+        "KiB of a log segment",
+    ),
+    honoured(
+        "ringkeeper.fronts",
+        Kind::Int { min: 1, max: FRONTS_MAX as i64 },
+        "1 on one or two cores, else cores / 2, at most 16",
+        "executors that serve connections",
+    ),
+    honoured(
+        "ringkeeper.placement",
+        Kind::Choice(&["one", "spread"]),
+        "one on one or two cores, else spread",
+        "one executor for all roles, or one for each",
+    ),
+    honoured(
+        "ringkeeper.cores",
+        Kind::Cores,
+        "all that the process may use",
+        "cores that executors are pinned to, in this order: keeper, fronts, log shards",
+    ),
+    honoured("ringkeeper.log.format", Kind::Choice(&["text", "json"]), "text", "form of the lines on standard error"),
+    honoured(
+        "ringkeeper.log.level",
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "least weight of a line that is written",
+    ),
+    honoured(
+        "ringkeeper.slow.request.ms",
+        Kind::Int { min: 0, max: 3_600_000 },
+        "1000",
+        "ms; a slower request is logged with the stage that took longest; 0: never",
+    ),
+];
