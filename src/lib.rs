@@ -10,4 +10,5 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 pub mod base;
+pub mod log;
 pub mod model;
