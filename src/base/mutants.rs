@@ -29,6 +29,14 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
+    Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
+    Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },
+    Mutant { name: "log_generation_not_raised", what: "starts again in the old log generation" },
+    Mutant { name: "log_ignores_hole", what: "replays past a missing batch" },
+    Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },
+    Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
+    Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
     Mutant { name: "wire-container-in-multi-is-plain", what: "a create with the container flag in a multi makes a plain node" },
     Mutant { name: "wire-failed-multi-tail-is-ok", what: "operations after the failed one of a multi are answered with 0" },
     Mutant { name: "wire-null-buffer-is-empty", what: "null data is read as empty data" },

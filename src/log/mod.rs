@@ -1,0 +1,30 @@
+//! The replicated log of one server: records, batches, segments over shards, epoch metadata, the durable mark, recovery.
+//!
+//! Everything is pure: appends and file scripts leave as [`effect::DiskEffect`]s, completions come in as [`effect::DiskDone`], and
+//! recovery reads through [`crate::model::file::Files`]. `docs/formats/log.md` has the bytes, `docs/recovery.md` the decisions.
+//! Leaves to others: carrying out effects (hosts), committing (the keeper), peers (`zab`).
+
+pub mod batch;
+pub mod case;
+pub mod effect;
+mod fields;
+pub mod mark;
+pub mod meta;
+pub mod record;
+pub mod recover;
+pub mod retain;
+pub mod scan;
+pub mod segment;
+pub mod shard;
+pub mod start;
+#[cfg(test)]
+mod tests;
+pub mod writer;
+
+pub use batch::{Batch, BatchView, Identity};
+pub use case::Case;
+pub use effect::{DiskDone, DiskEffect};
+pub use record::{Record, Records};
+pub use recover::{Recovery, recover};
+pub use start::Start;
+pub use writer::{Log, LogFull, LogOptions, LogStart, LogStats};

@@ -1,0 +1,289 @@
+//! Recovery: from the files as they are to what the log holds, in one of the cases of [`crate::log::case`].
+//!
+//! Guarantees: a pure function of the files; nothing at or below the evidence is ever cut; what is above it and not whole is cut
+//! with everything behind it, at a start that raises the generation first. Leaves to others: asking peers (`zab`), applying what is
+//! replayed (the keeper), choosing the snapshot (`snapshot`).
+
+use crate::base::ids::{ClusterId, Zxid};
+use crate::log::batch::{BatchView, Identity, Place};
+use crate::log::case::{Case, ChainEnd, Fact, Facts, decide};
+use crate::log::mark::{Mark, MarkSectors, mark_path, read_mark};
+use crate::log::meta::{Meta, MetaCopies, meta_path, read_meta};
+use crate::log::scan::{Finding, FindingKind, Found, Scan, scan};
+use crate::log::start::{End, Start, first_start, next_start};
+use crate::log::writer::LogOptions;
+use crate::model::file::{Damage, Files, Stored};
+use crate::mutant;
+
+/// What recovery found and decided.
+#[derive(Clone, Debug)]
+pub struct Recovery<'a> {
+    /// The case of the decision table.
+    pub case: Case,
+    /// What makes it a case of damage, the most telling first; empty otherwise.
+    pub damages: Vec<Damage>,
+    /// Other things worth a line in the log.
+    pub findings: Vec<Finding>,
+    /// Whole batches in zxid order that hold everything after the snapshot; the first may begin before it.
+    pub batches: Vec<BatchView<'a>>,
+    /// The position that stays.
+    pub tail: Identity,
+    /// How far this server is known to have been durable.
+    pub evidence: Zxid,
+    /// What must be written before serving; `None` when the case is damage.
+    pub start: Option<Start>,
+}
+
+/// Evidence that this server was durable through `zxid`.
+#[derive(Clone, Debug)]
+pub(super) struct Evidence {
+    pub(super) zxid: Zxid,
+    source: String,
+}
+
+/// The chain of whole batches beyond the snapshot.
+#[derive(Debug)]
+pub(super) struct Chain<'s, 'a> {
+    /// Live batches in zxid order, also those before the snapshot and beyond the end.
+    pub(super) live: Vec<&'s Found<'a>>,
+    /// Those of `live` that are replayed.
+    pub(super) replayed: Vec<&'s Found<'a>>,
+    pub(super) end: ChainEnd,
+    /// The batch at which the chain ends.
+    pub(super) broken: Option<&'s Found<'a>>,
+    /// Where the history stands.
+    pub(super) stands: End,
+    pub(super) beyond: bool,
+}
+
+/// Reads the log. `after` is the zxid of the snapshot that was loaded ([`Zxid::ZERO`]: none), `fresh` the identity for a first start.
+#[must_use]
+pub fn recover<'a>(files: &'a dyn Files, after: Zxid, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let copies = read_meta(files);
+    let sectors = read_mark(files);
+    let meta = present(&copies.meta);
+    let found = scan(files, meta.map(|m| m.cluster));
+    let placeholder = Meta::first(fresh);
+    let known = meta.unwrap_or(&placeholder);
+    let mark = present(&sectors.mark).copied();
+    let mut findings = found.findings.clone();
+    let chain = follow(&found, known, after, &mut findings);
+    let evidence = evidence(&chain.live, known, mark);
+    let facts = facts(&copies, &sectors, &found, &chain, &evidence, after);
+    let case = decide(&facts);
+    note_copies(&copies, &sectors, &mut findings);
+    let start = match case {
+        Case::FirstStart | Case::UnfinishedFirstStart => Some(first_start(&found, options, fresh)),
+        _ if case.is_damage() => None,
+        _ => Some(next_start(&found, options, known, mark, chain.stands, &live_ends(&found, &chain))),
+    };
+    let damages = if case.is_damage() { damages(case, &copies, &sectors, &found, &chain, &evidence) } else { Vec::new() };
+    let batches = chain.replayed.iter().filter_map(|b| b.view()).collect();
+    Recovery { case, damages, findings, batches, tail: chain.stands.tail, evidence: evidence.zxid, start }
+}
+
+pub(super) fn present<T>(stored: &Stored<T>) -> Option<&T> {
+    match stored {
+        Stored::Present(value) => Some(value),
+        Stored::Empty | Stored::Unreadable(_) => None,
+    }
+}
+
+/// Whether the metadata lets a batch count: its generation is the one in use, or it lies within an ended one.
+fn is_live(meta: &Meta, found: &Found<'_>) -> bool {
+    let (first, last) = (found.header.replicated.first, found.header.replicated.last);
+    let generation = found.header.local.generation;
+    if mutant!("log_revives_dead_generation") {
+        return true;
+    }
+    if generation == meta.generation {
+        return first > meta.start.zxid;
+    }
+    meta.span(generation).is_some_and(|span| span.start.zxid < first && last <= span.end.zxid)
+}
+
+/// Sorts out the live batches and follows the chain from the snapshot on.
+pub(super) fn follow<'s, 'a>(scan: &'s Scan<'a>, meta: &Meta, after: Zxid, findings: &mut Vec<Finding>) -> Chain<'s, 'a> {
+    let (mut live, dead): (Vec<_>, Vec<_>) = scan.batches.iter().partition(|b| is_live(meta, b));
+    findings.extend(dead.iter().map(|b| Finding {
+        kind: FindingKind::Dead,
+        place: scan.damage(b, format!("a batch of generation {} through {}", b.header.local.generation, b.header.replicated.last)),
+    }));
+    live.sort_by_key(|b| (b.header.replicated.first, b.body.is_none()));
+    live.dedup_by_key(|b| b.header.identity);
+    let split = live.partition_point(|b| b.header.replicated.last <= after);
+    let before = split.checked_sub(1).map(|idx| live[idx].header);
+    let mut replayed: Vec<&Found<'a>> = Vec::new();
+    let mut at = before.map(|h| h.identity);
+    let mut place = before.map_or(Place::NONE, |h| h.place());
+    let (mut end, mut broken, mut next) = (ChainEnd::End, None, split);
+    while let Some(batch) = live.get(next) {
+        let previous = batch.header.replicated.previous;
+        end = link(at, previous, after, replayed.is_empty());
+        if end == ChainEnd::End && batch.body.is_none() {
+            end = ChainEnd::Bad;
+        }
+        if end != ChainEnd::End {
+            broken = Some(*batch);
+            break;
+        }
+        (at, place) = (Some(batch.header.identity), batch.header.place());
+        replayed.push(batch);
+        next += 1;
+    }
+    let beyond = live.iter().skip(next).any(|b| b.body.is_some());
+    let stands = stands(at, place, meta, after);
+    Chain { live, replayed, end, broken, stands, beyond }
+}
+
+/// Whether a batch that names `previous` continues at `at`. The first one beyond a snapshot may begin before it.
+fn link(at: Option<Identity>, previous: Identity, after: Zxid, is_first: bool) -> ChainEnd {
+    match at {
+        Some(at) if at == previous => ChainEnd::End,
+        Some(_) if mutant!("log_skips_chain_check") => ChainEnd::End,
+        Some(at) if previous.zxid == at.zxid && at.checksum != 0 && previous.checksum != 0 => ChainEnd::Fork,
+        // The batch before the snapshot's end is gone, or the history went on from the snapshot itself.
+        _ if is_first && previous.zxid <= after => ChainEnd::End,
+        Some(at) if previous.zxid < at.zxid => ChainEnd::Fork,
+        _ if mutant!("log_ignores_hole") => ChainEnd::End,
+        _ => ChainEnd::Missing,
+    }
+}
+
+/// The end of the log and what the next batch follows.
+fn stands(at: Option<Identity>, place: Place, meta: &Meta, after: Zxid) -> End {
+    let named = std::iter::once(meta.start).chain(meta.ended.iter().map(|s| s.end));
+    let log = at.unwrap_or_default();
+    let tail = if log.zxid >= after {
+        log
+    } else {
+        named.filter(|i| i.zxid == after).max_by_key(|i| i.checksum != 0).unwrap_or(Identity { zxid: after, checksum: 0 })
+    };
+    End { log: if log.zxid < after { tail } else { log }, tail, place }
+}
+
+/// The furthest position that anything says was durable here.
+pub(super) fn evidence(live: &[&Found<'_>], meta: &Meta, mark: Option<Mark>) -> Evidence {
+    let mut best = Evidence { zxid: meta.start.zxid, source: format!("the start of generation {}", meta.generation) };
+    let mut offer = |zxid: Zxid, source: &dyn Fn() -> String| {
+        if zxid > best.zxid {
+            best = Evidence { zxid, source: source() };
+        }
+    };
+    for batch in live {
+        let source = || format!("the header of the batch {} to {}", batch.header.replicated.first, batch.header.replicated.last);
+        offer(batch.header.local.durable_cut, &source);
+    }
+    if let Some(mark) = mark {
+        // A mark of an ended generation counts as far as that generation does.
+        let limit = match meta.span(mark.generation) {
+            _ if mark.generation == meta.generation => Zxid(u64::MAX),
+            Some(span) => span.end.zxid,
+            None => meta.start.zxid,
+        };
+        offer(mark.durable.zxid.min(limit), &|| "the durable mark".to_owned());
+    }
+    best
+}
+
+fn facts(copies: &MetaCopies, sectors: &MarkSectors, scan: &Scan<'_>, chain: &Chain<'_, '_>, evidence: &Evidence, after: Zxid) -> Facts {
+    let fact = |is_empty: bool, is_present: bool| match (is_empty, is_present) {
+        (true, _) => Fact::Absent,
+        (_, true) => Fact::Good,
+        _ => Fact::Lost,
+    };
+    let mark = present(&sectors.mark);
+    let mut facts = Facts {
+        meta: fact(copies.meta == Stored::Empty, present(&copies.meta).is_some()),
+        mark: fact(sectors.mark == Stored::Empty, mark.is_some()),
+        foreign: scan.findings.iter().any(|f| f.kind == FindingKind::Foreign),
+        segments: !scan.segments.is_empty(),
+        history: !scan.batches.is_empty() || after > Zxid::ZERO || mark.is_some_and(|m| m.durable.zxid > Zxid::ZERO),
+        end: chain.end,
+        chain: !chain.replayed.is_empty() || after == Zxid::ZERO && chain.broken.is_none(),
+        behind_snapshot: chain.live.last().is_none_or(|b| b.header.replicated.last < after) && after > Zxid::ZERO,
+        beyond: chain.beyond,
+        lost: evidence.zxid > chain.stands.tail.zxid && !mutant!("log_cuts_at_corruption"),
+    };
+    if let Some(meta) = present(&copies.meta) {
+        let newest = scan.batches.iter().map(|b| b.header.local.generation).chain(mark.map(|m| m.generation)).max();
+        if newest.is_some_and(|g| g > meta.generation) {
+            facts.meta = Fact::Lost;
+        }
+        facts.foreign |= mark.is_some_and(|m| m.cluster != meta.cluster);
+    }
+    if facts.foreign && facts.meta == Fact::Absent {
+        // Without metadata nothing tells which cluster is ours.
+        facts.foreign = false;
+    }
+    facts
+}
+
+fn note_copies(copies: &MetaCopies, sectors: &MarkSectors, findings: &mut Vec<Finding>) {
+    let worn = copies.worn.iter().chain(&sectors.torn);
+    findings.extend(worn.map(|place| Finding { kind: FindingKind::WornCopy, place: place.clone() }));
+}
+
+/// For each segment, the last zxid in it that counts.
+pub(super) fn live_ends(scan: &Scan<'_>, chain: &Chain<'_, '_>) -> Vec<Zxid> {
+    let mut ends = vec![Zxid::ZERO; scan.segments.len()];
+    for batch in chain.live.iter().filter(|b| b.header.replicated.last <= chain.stands.tail.zxid) {
+        ends[batch.segment] = ends[batch.segment].max(batch.header.replicated.last);
+    }
+    ends
+}
+
+fn damages(
+    case: Case,
+    copies: &MetaCopies,
+    sectors: &MarkSectors,
+    scan: &Scan<'_>,
+    chain: &Chain<'_, '_>,
+    evidence: &Evidence,
+) -> Vec<Damage> {
+    let at = |path: String, what: String| Damage { path, offset: 0, what };
+    let stands = chain.stands.tail.zxid;
+    let proof = format!("{} shows that this server was durable through {}", evidence.source, evidence.zxid);
+    let mut all = Vec::new();
+    match case {
+        Case::MetadataLost => all.push(match &copies.meta {
+            Stored::Unreadable(damage) => damage.clone(),
+            Stored::Empty => at(meta_path(0).name, "the epoch metadata is missing, but there is a history".to_owned()),
+            Stored::Present(_) => at(meta_path(0).name, "the epoch metadata is older than the log".to_owned()),
+        }),
+        Case::MarkLost => all.push(match &sectors.mark {
+            Stored::Unreadable(damage) => damage.clone(),
+            _ => at(mark_path().name, "the durable mark is missing".to_owned()),
+        }),
+        Case::Foreign => {
+            all.extend(scan.findings.iter().filter(|f| f.kind == FindingKind::Foreign).map(|f| f.place.clone()));
+            if all.is_empty() {
+                all.push(at(mark_path().name, "it belongs to another cluster than the epoch metadata".to_owned()));
+            }
+        }
+        Case::Corrupt => all.extend(chain.broken.map(|b| scan.damage(b, format!("the batch after {stands} isn't whole; {proof}")))),
+        Case::Fork => {
+            all.extend(chain.broken.map(|b| scan.damage(b, format!("this batch doesn't follow the one through {stands}; {proof}"))))
+        }
+        Case::Missing | Case::Gap => {
+            let suspects = scan.findings.iter().filter(|f| is_suspect(f.kind));
+            all.extend(suspects.map(|f| f.place.clone()));
+            let near = chain.broken.map_or_else(|| at(mark_path().name, String::new()), |b| scan.damage(b, ""));
+            all.push(Damage { what: format!("the batch after {stands} isn't in the log; {proof}"), ..near });
+        }
+        _ => {}
+    }
+    all
+}
+
+/// Whether a finding may be what is left of a missing batch.
+fn is_suspect(kind: FindingKind) -> bool {
+    match kind {
+        FindingKind::Unreadable
+        | FindingKind::WornSegmentHeader
+        | FindingKind::ShortSegment
+        | FindingKind::WornHeader
+        | FindingKind::WornBody => true,
+        FindingKind::Foreign | FindingKind::Stale | FindingKind::Dead | FindingKind::UnknownName | FindingKind::WornCopy => false,
+    }
+}

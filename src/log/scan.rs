@@ -1,0 +1,199 @@
+//! Reads every segment of every shard and lists what is in it, block by block, judging nothing but the bytes themselves.
+//!
+//! Guarantees: no bytes panic; a batch is listed as whole only with header, body and every record checked, and only at the place that
+//! its own header names. Leaves to others: generations, the chain, what is missing (`recover`).
+
+use crate::base::ids::{ClusterId, ShardId};
+use crate::base::limits::{BLOCK_BYTES, SHARDS_MAX};
+use crate::log::batch::{BadHeader, BatchView, HEADER_BYTES, Header};
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, segment_number, segment_path, shard_dir};
+use crate::model::file::{Damage, FilePath, Files, Stored};
+
+/// Something worth saying about a file that decides nothing by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingKind,
+    /// Where, and in which words.
+    pub place: Damage,
+}
+
+/// Kinds of findings.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FindingKind {
+    /// A file that can't be read.
+    Unreadable,
+    /// A segment whose header block isn't good; its batches name themselves.
+    WornSegmentHeader,
+    /// A segment that is shorter than its header says.
+    ShortSegment,
+    /// A segment of another cluster, or of a newer format.
+    Foreign,
+    /// The beginning of a batch header that isn't whole.
+    WornHeader,
+    /// A batch with a good header whose body isn't.
+    WornBody,
+    /// A whole batch of another place: recycled content or a misdirected write.
+    Stale,
+    /// A whole batch beyond the end of its generation.
+    Dead,
+    /// A name that isn't ours.
+    UnknownName,
+    /// One copy of the metadata or one sector of the mark isn't good; the other is.
+    WornCopy,
+}
+
+/// Findings that are listed at most: recycled content alone gives one for each block.
+const FINDINGS_MAX: usize = 1000;
+
+/// A batch with a good header.
+#[derive(Clone, Debug)]
+pub(super) struct Found<'a> {
+    pub(super) header: Header,
+    /// The body if it is whole.
+    pub(super) body: Option<&'a [u8]>,
+    /// Index into [`Scan::segments`].
+    pub(super) segment: usize,
+    /// Byte in the file.
+    pub(super) at: u64,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn view(&self) -> Option<BatchView<'a>> {
+        self.body.map(|body| BatchView { header: self.header, body })
+    }
+}
+
+/// One segment file.
+#[derive(Clone, Debug)]
+pub(super) struct SegmentFile {
+    pub(super) shard: ShardId,
+    pub(super) number: u64,
+    pub(super) len: u64,
+    /// Its header, if it is good.
+    pub(super) head: Option<SegmentHead>,
+}
+
+impl SegmentFile {
+    pub(super) fn path(&self) -> FilePath {
+        segment_path(self.shard, self.number)
+    }
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scan<'a> {
+    pub(super) segments: Vec<SegmentFile>,
+    pub(super) batches: Vec<Found<'a>>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Scan<'_> {
+    fn note(&mut self, kind: FindingKind, path: &FilePath, offset: u64, what: impl Into<String>) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding { kind, place: Damage { path: path.name.clone(), offset, what: what.into() } });
+        }
+    }
+
+    pub(super) fn damage(&self, found: &Found<'_>, what: impl Into<String>) -> Damage {
+        Damage { path: self.segments[found.segment].path().name, offset: found.at, what: what.into() }
+    }
+}
+
+/// Reads all shards. `cluster` is the identity in the metadata, if that is good.
+pub(super) fn scan(files: &dyn Files, cluster: Option<ClusterId>) -> Scan<'_> {
+    let mut scan = Scan::default();
+    for shard in 0..SHARDS_MAX as u8 {
+        let shard = ShardId(shard);
+        let entries = match files.list(&shard_dir(shard)) {
+            Ok(entries) => entries,
+            Err(place) => {
+                scan.findings.push(Finding { kind: FindingKind::Unreadable, place });
+                continue;
+            }
+        };
+        for entry in entries {
+            match segment_number(&entry.name) {
+                Some(number) => scan_segment(&mut scan, files, cluster, SegmentFile { shard, number, len: entry.len, head: None }),
+                None => {
+                    let path = FilePath::new(shard_dir(shard).volume, format!("{}/{}", shard_dir(shard).name, entry.name));
+                    scan.note(FindingKind::UnknownName, &path, 0, "not a segment's name");
+                }
+            }
+        }
+    }
+    scan
+}
+
+fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<ClusterId>, mut file: SegmentFile) {
+    let path = file.path();
+    let bytes = match files.bytes(&path) {
+        Stored::Present(bytes) => bytes,
+        Stored::Empty => &[],
+        Stored::Unreadable(place) => {
+            scan.findings.push(Finding { kind: FindingKind::Unreadable, place });
+            &[]
+        }
+    };
+    match SegmentHead::decode(bytes) {
+        Ok(head) if cluster.is_some_and(|c| c != head.cluster) => {
+            scan.note(FindingKind::Foreign, &path, 0, format!("it belongs to cluster {}", head.cluster));
+            return;
+        }
+        Ok(head) if head.shard == file.shard && head.number == file.number => file.head = Some(head),
+        Ok(head) => {
+            let what = format!("the header is of segment {} of shard {}", head.number, head.shard.0);
+            scan.note(FindingKind::WornSegmentHeader, &path, 0, what);
+        }
+        Err(what) if what.starts_with("format version") => {
+            scan.note(FindingKind::Foreign, &path, 0, what);
+            return;
+        }
+        Err(what) => scan.note(FindingKind::WornSegmentHeader, &path, 0, what),
+    }
+    if let Some(head) = file.head.filter(|h| (bytes.len() as u64) < SEGMENT_HEADER_BYTES.saturating_add(h.capacity)) {
+        let what = format!("{} bytes, its header says {}", bytes.len(), SEGMENT_HEADER_BYTES.saturating_add(head.capacity));
+        scan.note(FindingKind::ShortSegment, &path, bytes.len() as u64, what);
+    }
+    scan.segments.push(file);
+    scan_batches(scan, bytes, cluster);
+}
+
+/// Lists the batches of the segment that was pushed last.
+fn scan_batches<'a>(scan: &mut Scan<'a>, bytes: &'a [u8], cluster: Option<ClusterId>) {
+    let segment = scan.segments.len() - 1;
+    let file = scan.segments[segment].clone();
+    let mut at = SEGMENT_HEADER_BYTES as usize;
+    while at < bytes.len() {
+        let block = &bytes[at..];
+        let mut step = BLOCK_BYTES;
+        match Header::read(block) {
+            Ok(header) if belongs(&file, &header, at as u64, cluster) => {
+                let body_len = header.replicated.body_len as usize;
+                let body = block.get(HEADER_BYTES..HEADER_BYTES + body_len).filter(|body| header.replicated.body_is_whole(body));
+                if body.is_none() {
+                    scan.note(FindingKind::WornBody, &file.path(), at as u64, "the body of this batch isn't whole");
+                }
+                scan.batches.push(Found { header, body, segment, at: at as u64 });
+                step = header.replicated.batch_bytes();
+            }
+            Ok(header) => {
+                let what = format!("a batch of generation {} at logical offset {}", header.local.generation, header.local.offset);
+                scan.note(FindingKind::Stale, &file.path(), at as u64, what);
+            }
+            Err(BadHeader::NoBatch) => {}
+            Err(bad) => scan.note(FindingKind::WornHeader, &file.path(), at as u64, bad.to_string()),
+        }
+        at += step;
+    }
+}
+
+/// Whether a header stands where it says it stands. Without a good segment header only cluster and shard can be compared.
+fn belongs(file: &SegmentFile, header: &Header, at: u64, cluster: Option<ClusterId>) -> bool {
+    let here = cluster.is_none_or(|c| c == header.replicated.cluster) && header.local.shard == file.shard;
+    here && file.head.is_none_or(|head| {
+        header.replicated.cluster == head.cluster
+            && header.local.generation == head.generation
+            && head.base.checked_add(at - SEGMENT_HEADER_BYTES) == Some(header.local.offset)
+    })
+}

@@ -1,0 +1,149 @@
+//! The segments of one shard: the one in use, the spare one ahead, the one being made.
+//!
+//! Guarantees: a batch never crosses a segment; a segment is used only after it was made durably; logical offsets only grow.
+//! Leaves to others: what is written (`writer`), when old segments may go (`retain`).
+
+use crate::base::ids::{ClusterId, ShardId, Zxid};
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, create_script, recycle_script};
+use crate::model::file::{FilePath, Script};
+
+/// A segment in use.
+#[derive(Clone, Debug)]
+pub(super) struct Active {
+    head: SegmentHead,
+    used: u64,
+    last: Zxid,
+}
+
+/// A segment that is no longer written to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClosedSegment {
+    /// Stripe.
+    pub shard: ShardId,
+    /// File.
+    pub path: FilePath,
+    /// Bytes for batches.
+    pub capacity: u64,
+    /// Last zxid in it; [`Zxid::ZERO`] when it holds nothing that counts.
+    pub last: Zxid,
+}
+
+/// Where an append goes.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    pub(super) file: FilePath,
+    /// Byte in the file.
+    pub(super) at: u64,
+    /// Logical offset.
+    pub(super) offset: u64,
+}
+
+/// One shard's segments.
+#[derive(Clone, Debug)]
+pub(super) struct ShardSegments {
+    pub(super) id: ShardId,
+    active: Active,
+    spare: Option<SegmentHead>,
+    making: Option<SegmentHead>,
+    /// The last reservation found the device full.
+    pub(super) is_full: bool,
+    /// It may be tried again.
+    may_retry: bool,
+    /// Retired files of the usual size, to be made into spares.
+    free: Vec<FilePath>,
+    /// Bytes that a batch which fits nowhere needs; 0: none.
+    wanted: u64,
+}
+
+/// Retired files that a shard keeps for the next spares; more than that are removed.
+const FREE_MAX: usize = 2;
+
+impl ShardSegments {
+    /// With `first`, made before serving, as the segment in use.
+    pub(super) fn new(first: SegmentHead) -> ShardSegments {
+        let active = Active { head: first, used: 0, last: Zxid::ZERO };
+        ShardSegments { id: first.shard, active, spare: None, making: None, is_full: false, may_retry: false, free: Vec::new(), wanted: 0 }
+    }
+
+    /// Whether a batch of `len` bytes can be written now.
+    pub(super) fn has_room(&self, len: u64) -> bool {
+        self.active.used + len <= self.active.head.capacity || self.spare.is_some_and(|s| len <= s.capacity)
+    }
+
+    /// Takes room for a batch that ends at `last`. Going on to the spare returns the segment that was left.
+    ///
+    /// # Panics
+    /// Without room; see [`ShardSegments::has_room`].
+    pub(super) fn take(&mut self, len: u64, last: Zxid) -> (Spot, Option<ClosedSegment>) {
+        let mut left = None;
+        if self.active.used + len > self.active.head.capacity {
+            let next = self.spare.take().expect("a spare for a batch that found room");
+            left = Some(closed(&self.active.head, self.active.last));
+            self.active = Active { head: next, used: 0, last: Zxid::ZERO };
+        }
+        let active = &mut self.active;
+        let spot = Spot { file: active.head.path(), at: SEGMENT_HEADER_BYTES + active.used, offset: active.head.base + active.used };
+        active.used += len;
+        active.last = last;
+        (spot, left)
+    }
+
+    /// Notes that a batch of `len` bytes waits for a segment that can hold it.
+    pub(super) fn want(&mut self, len: u64) {
+        self.wanted = len;
+    }
+
+    /// Steps for the next spare, if there is none, or none that is large enough for what waits. A spare that is too small is given up
+    /// unused and returned.
+    pub(super) fn prepare(&mut self, cluster: ClusterId, generation: u64, capacity: u64) -> Option<(Script, Option<ClosedSegment>)> {
+        let wanted = std::mem::take(&mut self.wanted);
+        if self.making.is_some() || (self.is_full && !self.may_retry) || self.spare.is_some_and(|s| wanted <= s.capacity) {
+            return None;
+        }
+        let given_up = self.spare.take();
+        let before = given_up.unwrap_or(self.active.head);
+        let head = SegmentHead {
+            cluster,
+            shard: self.id,
+            number: before.number + 1,
+            generation,
+            base: before.end(),
+            capacity: capacity.max(wanted),
+        };
+        self.making = Some(head);
+        let old = if head.capacity == capacity { self.free.pop() } else { None };
+        let script = old.map_or_else(|| create_script(&head), |old| recycle_script(old, &head));
+        Some((script, given_up.map(|s| closed(&s, Zxid::ZERO))))
+    }
+
+    /// The segment being made is there.
+    pub(super) fn made(&mut self) {
+        self.spare = self.making.take();
+        self.is_full = false;
+    }
+
+    /// The device is full: nothing was made.
+    pub(super) fn not_made(&mut self) {
+        self.making = None;
+        self.is_full = true;
+        self.may_retry = false;
+    }
+
+    /// A tick passed: a reservation that found the device full may be tried again.
+    pub(super) fn retry(&mut self) {
+        self.may_retry = true;
+    }
+
+    /// Takes a retired file for a later spare; false when there are enough, and the file can be removed.
+    pub(super) fn keep_free(&mut self, segment: &ClosedSegment, capacity: u64) -> bool {
+        let keeps = segment.capacity == capacity && self.free.len() < FREE_MAX;
+        if keeps {
+            self.free.push(segment.path.clone());
+        }
+        keeps
+    }
+}
+
+fn closed(head: &SegmentHead, last: Zxid) -> ClosedSegment {
+    ClosedSegment { shard: head.shard, path: head.path(), capacity: head.capacity, last }
+}

@@ -1,0 +1,129 @@
+//! What a start writes before it serves: the new generation, its mark, its first segments.
+//!
+//! Guarantees: the end of the old generation is durable before anything of the new one exists; the metadata of a first start
+//! comes last, so that it alone says that a log exists. Everything that the log is taken to hold was synced before.
+
+use crate::base::ids::{ClusterId, ShardId, Zxid};
+use crate::log::batch::{Identity, Place};
+use crate::log::mark::Mark;
+use crate::log::meta::{Meta, Span};
+use crate::log::scan::Scan;
+use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES, SegmentHead, create_script, shard_dir};
+use crate::log::shard::ClosedSegment;
+use crate::log::writer::{LogOptions, LogStart};
+use crate::model::file::{FileOp, FilePath, Script, Volume};
+use crate::mutant;
+
+/// What a start needs: carry out `scripts` in order, then hand `log` to [`crate::log::writer::Log::new`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// To be carried out, each completed before the next. An error in any of them is an error of the start.
+    pub scripts: Vec<Script>,
+    /// Where the log goes on.
+    pub log: LogStart,
+}
+
+/// Where the history stands when a new generation begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct End {
+    /// The last batch that stays; ends the old generation.
+    pub(super) log: Identity,
+    /// What the next batch follows: the same, or the snapshot when that reaches further.
+    pub(super) tail: Identity,
+    /// Where the last batch lies.
+    pub(super) place: Place,
+}
+
+impl Meta {
+    /// The metadata of a first start.
+    pub(super) fn first(cluster: ClusterId) -> Meta {
+        let start = Identity::default();
+        Meta { cluster, accepted_epoch: 0, current_epoch: 0, generation: 1, start, sequence: 1, ended: Vec::new() }
+    }
+
+    /// The metadata of the next generation: this one and every earlier one end at `log` at the latest, the next begins after `tail`.
+    /// Generations below `oldest` are forgotten: no segment of theirs is left.
+    pub(super) fn raised(&self, log: Identity, tail: Identity, oldest: u64) -> Meta {
+        let cut = |identity: Identity| if identity.zxid > log.zxid { log } else { identity };
+        let mut ended: Vec<Span> = self.ended.iter().filter(|s| s.generation >= oldest).copied().collect();
+        for span in &mut ended {
+            (span.start, span.end) = (cut(span.start), cut(span.end));
+        }
+        let end = if log.zxid < self.start.zxid { cut(self.start) } else { log };
+        ended.push(Span { generation: self.generation, start: cut(self.start), end });
+        let generation = if mutant!("log_generation_not_raised") { self.generation } else { self.generation + 1 };
+        if generation == self.generation {
+            ended.pop();
+        }
+        Meta { generation, start: tail, sequence: self.sequence + 1, ended, ..self.clone() }
+    }
+}
+
+/// A first start: directories, mark, segments, and last the metadata.
+pub(super) fn first_start(scan: &Scan<'_>, options: &LogOptions, cluster: ClusterId) -> Start {
+    let meta = Meta::first(cluster);
+    let mark = Mark { cluster, sequence: 0, generation: meta.generation, durable: Identity::default() };
+    let leftovers = scan.segments.iter().map(|s| FileOp::Remove(s.path())).collect();
+    let segments = first_segments(&Scan::default(), options, &meta);
+    let mut scripts = vec![directories(options), Script { ops: leftovers }, mark.create_script()];
+    scripts.extend(segments.iter().map(create_script));
+    scripts.push(meta.store_script());
+    let log = LogStart { meta, tail: Identity::default(), place: Place::NONE, mark, segments, closed: Vec::new() };
+    Start { scripts, log }
+}
+
+/// A later start: what is kept is synced, the generation raised, then mark and segments. `live` gives the last zxid that counts
+/// in each scanned segment.
+pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark: Option<Mark>, end: End, live: &[Zxid]) -> Start {
+    let oldest = scan.segments.iter().filter_map(|s| s.head.map(|h| h.generation)).min().unwrap_or(old.generation);
+    // A worn header hides a generation, so then nothing is forgotten.
+    let oldest = if scan.segments.iter().any(|s| s.head.is_none()) { 0 } else { oldest };
+    let meta = old.raised(end.log, end.tail, oldest);
+    let sequence = mark.map_or(0, |m| m.sequence + 1);
+    let mark = Mark { cluster: meta.cluster, sequence, generation: meta.generation, durable: end.tail };
+    let segments = first_segments(scan, options, &meta);
+    let kept =
+        scan.segments.iter().zip(live).filter(|(s, last)| **last > Zxid::ZERO && s.head.is_none_or(|h| h.generation == old.generation));
+    let mut scripts = vec![Script { ops: kept.map(|(s, _)| FileOp::Sync(s.path())).collect() }];
+    scripts.extend([meta.store_script(), mark.create_script(), directories(options)]);
+    scripts.extend(segments.iter().map(create_script));
+    let closed = scan.segments.iter().zip(live).map(|(segment, last)| ClosedSegment {
+        shard: segment.shard,
+        path: segment.path(),
+        capacity: segment.len.saturating_sub(SEGMENT_HEADER_BYTES),
+        last: *last,
+    });
+    let log = LogStart { tail: end.tail, place: end.place, mark, segments, closed: closed.collect(), meta };
+    Start { scripts, log }
+}
+
+fn directories(options: &LogOptions) -> Script {
+    let mut ops = Vec::new();
+    for shard in 0..options.shards {
+        ops.push(FileOp::MakeDir(shard_dir(ShardId(shard))));
+    }
+    ops.push(FileOp::SyncDir(FilePath::new(Volume::Log, LOG_DIR)));
+    ops.push(FileOp::SyncDir(FilePath::new(Volume::Log, "")));
+    Script { ops }
+}
+
+/// The first segment of each shard in a generation: numbers and logical offsets behind all that was ever used.
+fn first_segments(scan: &Scan<'_>, options: &LogOptions, meta: &Meta) -> Vec<SegmentHead> {
+    let first = |shard: ShardId| {
+        let files = || scan.segments.iter().filter(|s| s.shard == shard);
+        let by_head = files().filter_map(|s| s.head.map(|h| h.end())).max().unwrap_or(0);
+        let batches = scan.batches.iter().filter(|b| b.header.local.shard == shard);
+        let by_batch = batches.map(|b| b.header.local.offset.saturating_add(b.header.replicated.batch_bytes() as u64)).max().unwrap_or(0);
+        // A segment with a worn header may have used offsets that nothing names any more.
+        let unknown: u64 = files().filter(|s| s.head.is_none()).map(|s| s.len.next_multiple_of(SEGMENT_HEADER_BYTES)).sum();
+        SegmentHead {
+            cluster: meta.cluster,
+            shard,
+            number: files().map(|s| s.number + 1).max().unwrap_or(1),
+            generation: meta.generation,
+            base: by_head.max(by_batch).saturating_add(unknown),
+            capacity: options.first_segment_bytes,
+        }
+    };
+    (0..options.shards).map(|shard| first(ShardId(shard))).collect()
+}

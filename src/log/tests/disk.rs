@@ -1,0 +1,145 @@
+//! A disk in memory: names and contents as programs see them, and as they survive a power cut.
+//!
+//! Content survives by sectors, any subset of the unsynced ones; names survive up to any of the unsynced changes of names.
+
+use crate::base::prng::Prng;
+use crate::model::file::{Damage, FileEntry, FileOp, FilePath, Files, Stored};
+use std::collections::{BTreeMap, BTreeSet};
+
+const SECTOR: usize = 512;
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+}
+
+type Names = BTreeMap<String, usize>;
+
+/// The disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    inodes: Vec<Inode>,
+    names: Names,
+    /// Names after each change that isn't durable yet; the first is durable.
+    name_log: Vec<Names>,
+}
+
+impl Disk {
+    pub(super) fn apply(&mut self, op: &FileOp) -> Result<(), String> {
+        match op {
+            FileOp::MakeDir(_) => {}
+            FileOp::Create(path) => {
+                self.inodes.push(Inode::default());
+                self.names.insert(path.name.clone(), self.inodes.len() - 1);
+                self.renamed();
+            }
+            FileOp::Write { path, at, bytes } => self.write(&path.name, *at, bytes)?,
+            FileOp::Zero { path, at, len } => self.write(&path.name, *at, &vec![0; *len as usize])?,
+            FileOp::Sync(path) => {
+                let inode = self.inode(&path.name)?;
+                inode.durable = inode.live.clone();
+                inode.dirty.clear();
+            }
+            FileOp::Rename { from, to } => {
+                let ino = self.names.remove(&from.name).ok_or_else(|| format!("no file {from}"))?;
+                self.names.insert(to.name.clone(), ino);
+                self.renamed();
+            }
+            FileOp::SyncDir(_) => {
+                // A journal commits all names at once.
+                self.name_log = vec![self.names.clone()];
+            }
+            FileOp::Remove(path) => {
+                self.names.remove(&path.name);
+                self.renamed();
+            }
+        }
+        Ok(())
+    }
+
+    fn renamed(&mut self) {
+        if self.name_log.is_empty() {
+            self.name_log.push(Names::new());
+        }
+        self.name_log.push(self.names.clone());
+    }
+
+    fn inode(&mut self, name: &str) -> Result<&mut Inode, String> {
+        let ino = *self.names.get(name).ok_or_else(|| format!("no file {name}"))?;
+        Ok(&mut self.inodes[ino])
+    }
+
+    /// Writes without making it durable.
+    pub(super) fn write(&mut self, name: &str, at: u64, bytes: &[u8]) -> Result<(), String> {
+        let inode = self.inode(name)?;
+        let (at, end) = (at as usize, at as usize + bytes.len());
+        if inode.live.len() < end {
+            inode.live.resize(end, 0);
+        }
+        inode.live[at..end].copy_from_slice(bytes);
+        inode.dirty.extend(at / SECTOR..end.div_ceil(SECTOR));
+        Ok(())
+    }
+
+    /// Makes a range durable, as the completion of a synchronous write does.
+    pub(super) fn sync_range(&mut self, name: &str, at: u64, len: usize) {
+        let inode = self.inode(name).unwrap();
+        let (at, end) = (at as usize, at as usize + len);
+        assert!(inode.durable.len() >= end, "an append grows {name}");
+        inode.durable[at..end].copy_from_slice(&inode.live[at..end]);
+        inode.dirty.retain(|s| *s < at / SECTOR || *s >= end.div_ceil(SECTOR));
+    }
+
+    /// What is there after a power cut: any subset of what wasn't synced.
+    pub(super) fn after_power_cut(&self, prng: &mut Prng) -> Disk {
+        let keep_all = prng.chance(1, 4);
+        let odds = prng.between(0, 4);
+        let names = match self.name_log.len() {
+            0 => Names::new(),
+            n => self.name_log[prng.index(n)].clone(),
+        };
+        let inodes = self.inodes.iter().map(|inode| {
+            let mut bytes = inode.durable.clone();
+            if prng.chance(1, 2) && bytes.len() < inode.live.len() {
+                bytes.resize(inode.live.len(), 0);
+            }
+            for sector in &inode.dirty {
+                let (start, end) = (sector * SECTOR, ((sector + 1) * SECTOR).min(inode.live.len()));
+                if end <= bytes.len() && (keep_all || prng.chance(odds, 4)) {
+                    bytes[start..end].copy_from_slice(&inode.live[start..end]);
+                }
+            }
+            Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() }
+        });
+        Disk { inodes: inodes.collect(), name_log: vec![names.clone()], names }
+    }
+
+    pub(super) fn content(&mut self, name: &str) -> &mut Vec<u8> {
+        &mut self.inode(name).unwrap().live
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.names.remove(name);
+    }
+}
+
+impl Files for Disk {
+    fn list(&self, dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
+        let prefix = format!("{}/", dir.name);
+        let inside = self.names.iter().filter_map(|(name, ino)| {
+            let rest = name.strip_prefix(&prefix).filter(|rest| !rest.contains('/'))?;
+            Some(FileEntry { name: rest.to_owned(), len: self.inodes[*ino].live.len() as u64 })
+        });
+        Ok(inside.collect())
+    }
+
+    fn bytes(&self, path: &FilePath) -> Stored<&[u8]> {
+        self.names.get(&path.name).map_or(Stored::Empty, |ino| Stored::Present(&self.inodes[*ino].live))
+    }
+}

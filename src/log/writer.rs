@@ -1,0 +1,516 @@
+//! The writing side of the log: open batch, group commit over the shards, contiguous durable position.
+//!
+//! Guarantees: `durable_zxid` is contiguous over all shards and never ahead of a completed write; the first failed write or sync
+//! latches and nothing after it counts; a full device shows only in the reservation of segments. One append is in flight per
+//! shard; a batch closes when a shard is free. Leaves to others: carrying out the effects (hosts), what was there at the start
+//! (`recover`), when the history is committed (the keeper).
+
+use crate::base::checksum::checksum;
+use crate::base::ids::{ClusterId, ShardId, Zxid};
+use crate::base::limits::{BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, BLOCK_BYTES, RECORD_BYTES_MAX};
+use crate::base::memory::{BatchMemory, BatchPool};
+use crate::base::progress::Progress;
+use crate::base::time::MonoMs;
+use crate::log::batch::{Batch, HEADER_BYTES, Header, Identity, Local, Place, Replicated, batch_bytes};
+use crate::log::effect::{DiskDone, DiskEffect};
+use crate::log::mark::Mark;
+use crate::log::meta::Meta;
+use crate::log::record::{Encoder, FRAME_BYTES, record_bytes_bound};
+use crate::log::segment::SegmentHead;
+use crate::log::shard::{ClosedSegment, ShardSegments};
+use crate::model::file::{DiskError, Script, Ticket};
+use crate::model::ops::OpBuf;
+use crate::model::txn::TxnHead;
+use crate::{invariant, mutant};
+use std::collections::VecDeque;
+
+/// Sizes and times of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogOptions {
+    /// Stripes, 1 to [`crate::base::limits::SHARDS_MAX`].
+    pub shards: u8,
+    /// Bytes for batches in a usual segment; a multiple of the block size.
+    pub segment_bytes: u64,
+    /// Bytes for batches in the segment that is filled before serving; a multiple of the block size.
+    pub first_segment_bytes: u64,
+    /// A batch closes at this many body bytes.
+    pub batch_body_bytes_max: usize,
+    /// A batch closes at this many records.
+    pub batch_records_max: usize,
+    /// Batches that are held in memory at most, waiting for a shard, the disk, or to be applied.
+    pub batches_held_max: usize,
+    /// Under load the durable mark is written this often.
+    pub mark_interval_ms: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions {
+            shards: 2,
+            segment_bytes: 64 << 20,
+            first_segment_bytes: 4 << 20,
+            batch_body_bytes_max: BATCH_BODY_BYTES_MAX,
+            batch_records_max: BATCH_RECORDS_MAX,
+            batches_held_max: 256,
+            mark_interval_ms: 100,
+        }
+    }
+}
+
+/// Where a log goes on after recovery. Made by [`crate::log::recover`] alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogStart {
+    /// Epoch metadata of the new generation.
+    pub meta: Meta,
+    /// What the next batch follows.
+    pub tail: Identity,
+    /// Where that lies in this server's storage.
+    pub place: Place,
+    /// The durable mark that the start scripts write.
+    pub mark: Mark,
+    /// First segment of each shard in the new generation.
+    pub segments: Vec<SegmentHead>,
+    /// Segments of earlier generations.
+    pub closed: Vec<ClosedSegment>,
+}
+
+/// Why a transaction wasn't taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LogFull {
+    /// As many batches as allowed wait for the disk or to be applied.
+    #[error("too many batches wait for the disk")]
+    Busy,
+    /// The record is longer than any batch can be.
+    #[error("the record is longer than {RECORD_BYTES_MAX} bytes")]
+    TooLarge,
+    /// A write or sync failed earlier.
+    #[error("the log has failed")]
+    Failed,
+}
+
+/// Figures for metrics; all but the last two only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogStats {
+    /// Batches handed to the disk.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of bodies.
+    pub body_bytes: u64,
+    /// Bytes written, headers and padding included.
+    pub written_bytes: u64,
+    /// Marks written.
+    pub marks: u64,
+    /// Segments prepared, recycled ones among them.
+    pub segments_made: u64,
+    /// Segments removed.
+    pub segments_removed: u64,
+    /// Appends in flight.
+    pub in_flight: usize,
+    /// Batches held in memory.
+    pub held: usize,
+}
+
+#[derive(Debug)]
+struct Open<M> {
+    memory: M,
+    first: Zxid,
+    last: Zxid,
+    records: u32,
+    body_len: usize,
+}
+
+#[derive(Debug)]
+struct Closed<M> {
+    batch: Batch<M>,
+    is_durable: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Pending {
+    Append { shard: ShardId, last: Zxid },
+    Spare { shard: ShardId },
+    Mark { mark: Mark },
+    Remove { count: u64 },
+    Epochs,
+}
+
+/// The log of one server.
+#[derive(Debug)]
+pub struct Log<M> {
+    pub(super) options: LogOptions,
+    pub(super) meta: Meta,
+    encoder: Encoder,
+    pub(super) shards: Vec<ShardSegments>,
+    busy: Vec<bool>,
+    next_shard: usize,
+    open: Option<Open<M>>,
+    sealed: VecDeque<Open<M>>,
+    closed: VecDeque<Closed<M>>,
+    /// How many at the front of `closed` were handed out by `next_applicable`.
+    applied: usize,
+    tail: Identity,
+    place: Place,
+    progress: Progress,
+    durable: Identity,
+    pending: Vec<(Ticket, Pending)>,
+    next_ticket: u64,
+    fault: Option<DiskError>,
+    pub(super) mark: Mark,
+    mark_at: MonoMs,
+    durable_at_tick: Zxid,
+    pub(super) old: Vec<ClosedSegment>,
+    pub(super) retain: Zxid,
+    pub(super) stats: LogStats,
+}
+
+impl<M: BatchMemory> Log<M> {
+    /// Goes on from `start`, whose scripts the host has carried out. Tickets count up from `first_ticket`.
+    ///
+    /// # Panics
+    /// If `options` make no sense; configuration refuses that.
+    #[must_use]
+    pub fn new(start: LogStart, options: LogOptions, first_ticket: u64) -> Log<M> {
+        assert!(options.segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "segments of {} bytes", options.segment_bytes);
+        assert!(options.batch_body_bytes_max > 0 && options.batch_records_max > 0, "batches of nothing");
+        assert!(start.segments.len() == usize::from(options.shards), "{} first segments", start.segments.len());
+        let durable = start.tail.zxid;
+        Log {
+            options,
+            encoder: Encoder::default(),
+            busy: vec![false; start.segments.len()],
+            shards: start.segments.into_iter().map(ShardSegments::new).collect(),
+            next_shard: 0,
+            open: None,
+            sealed: VecDeque::new(),
+            closed: VecDeque::new(),
+            applied: 0,
+            tail: start.tail,
+            place: start.place,
+            progress: Progress::starting_at(durable.0),
+            durable: start.tail,
+            pending: Vec::new(),
+            next_ticket: first_ticket,
+            fault: None,
+            // The start scripts wrote this mark and its twin.
+            mark: start.mark.next(start.mark.generation, start.mark.durable),
+            mark_at: MonoMs(0),
+            durable_at_tick: durable,
+            old: start.closed,
+            retain: Zxid::ZERO,
+            meta: start.meta,
+            stats: LogStats::default(),
+        }
+    }
+
+    /// Takes a transaction into the open batch.
+    ///
+    /// # Errors
+    /// [`LogFull`]; nothing was taken then.
+    ///
+    /// # Panics
+    /// If the zxid isn't the next of its epoch or the first of a later one.
+    pub fn append(&mut self, pool: &mut dyn BatchPool<Memory = M>, head: &TxnHead, ops: &OpBuf) -> Result<(), LogFull> {
+        let bound = record_bytes_bound(ops);
+        if self.fault.is_some() {
+            return Err(LogFull::Failed);
+        }
+        if bound > RECORD_BYTES_MAX {
+            return Err(LogFull::TooLarge);
+        }
+        let accepted = Zxid(self.progress.accepted());
+        let follows = accepted.next() == Some(head.zxid) || head.zxid.epoch() > accepted.epoch();
+        invariant!(follows, "{:?} is appended after {accepted:?}", head.zxid);
+        let fits = self.open.as_ref().is_some_and(|open| {
+            open.body_len + bound <= self.options.batch_body_bytes_max
+                && (open.records as usize) < self.options.batch_records_max
+                && open.last.epoch() == head.zxid.epoch()
+        });
+        if !fits {
+            if self.held() >= self.options.batches_held_max {
+                return Err(LogFull::Busy);
+            }
+            self.sealed.extend(self.open.take());
+            let memory = pool.take(batch_bytes(bound.max(self.options.batch_body_bytes_max)));
+            self.open = Some(Open { memory, first: head.zxid, last: head.zxid, records: 0, body_len: 0 });
+        }
+        let open = self.open.as_mut().expect("a batch was opened above");
+        encode_into(&mut self.encoder, open, head, ops);
+        self.progress.accept(head.zxid.0);
+        Ok(())
+    }
+
+    /// Closes the open batch if a shard is free, writes what waits, prepares segments.
+    pub fn submit(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        self.pump(true, out);
+    }
+
+    fn pump(&mut self, may_close: bool, out: &mut Vec<DiskEffect<M>>) {
+        if self.fault.is_some() {
+            return;
+        }
+        while let Some(body_len) = self.waiting_body_len(may_close) {
+            let Some(shard) = self.pick_shard(batch_bytes(body_len) as u64) else { break };
+            let open = self.sealed.pop_front().or_else(|| self.open.take()).expect("a batch that waits");
+            out.push(self.write(open, shard));
+        }
+        self.prepare_segments(out);
+    }
+
+    fn waiting_body_len(&self, may_close: bool) -> Option<usize> {
+        let open = if may_close { self.open.as_ref() } else { None };
+        self.sealed.front().or(open).map(|o| o.body_len)
+    }
+
+    /// The next shard in turn that has no append in flight and room for `len` bytes. If none
+    /// at all has room, one is asked to get it.
+    fn pick_shard(&mut self, len: u64) -> Option<usize> {
+        let count = self.shards.len();
+        for step in 0..count {
+            let idx = (self.next_shard + step) % count;
+            if !self.busy[idx] && self.shards[idx].has_room(len) {
+                self.next_shard = (idx + 1) % count;
+                return Some(idx);
+            }
+        }
+        if self.shards.iter().all(|s| !s.has_room(len)) {
+            self.shards[self.next_shard].want(len);
+        }
+        None
+    }
+
+    /// Completes a batch's header and makes the append of it.
+    fn write(&mut self, mut open: Open<M>, idx: usize) -> DiskEffect<M> {
+        let len = batch_bytes(open.body_len);
+        let (spot, left) = self.shards[idx].take(len as u64, open.last);
+        self.old.extend(left);
+        let shard = self.shards[idx].id;
+        let bytes = open.memory.bytes_mut().expect("nobody else holds an open batch");
+        bytes[HEADER_BYTES + open.body_len..len].fill(0);
+        let replicated = Replicated {
+            cluster: self.meta.cluster,
+            first: open.first,
+            last: open.last,
+            body_len: open.body_len as u32,
+            records: open.records,
+            body_checksum: checksum(&bytes[HEADER_BYTES..HEADER_BYTES + open.body_len]),
+            previous: self.tail,
+        };
+        let identity = replicated.write(bytes);
+        let local =
+            Local { generation: self.meta.generation, shard, offset: spot.offset, previous: self.place, durable_cut: self.durable.zxid };
+        local.write(bytes);
+        let header = Header { replicated, local, identity };
+        (self.tail, self.place) = (identity, header.place());
+        self.progress.submit(open.last.0);
+        self.busy[idx] = true;
+        self.count(&open, len);
+        self.closed.push_back(Closed { batch: Batch::new(open.memory.clone(), header), is_durable: false });
+        let ticket = self.ticket(Pending::Append { shard, last: open.last });
+        DiskEffect::Append { shard, file: spot.file, at: spot.at, memory: open.memory, len, ticket }
+    }
+
+    fn count(&mut self, open: &Open<M>, len: usize) {
+        self.stats.batches += 1;
+        self.stats.records += u64::from(open.records);
+        self.stats.body_bytes += open.body_len as u64;
+        self.stats.written_bytes += len as u64;
+    }
+
+    fn ticket(&mut self, what: Pending) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.pending.push((ticket, what));
+        ticket
+    }
+
+    fn prepare_segments(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        for idx in 0..self.shards.len() {
+            let (cluster, generation) = (self.meta.cluster, self.meta.generation);
+            let Some((script, given_up)) = self.shards[idx].prepare(cluster, generation, self.options.segment_bytes) else { continue };
+            self.old.extend(given_up);
+            let shard = self.shards[idx].id;
+            let ticket = self.ticket(Pending::Spare { shard });
+            out.push(DiskEffect::Script { shard: Some(shard), script, ticket });
+        }
+    }
+
+    /// Takes a completion. Tickets that aren't the log's are ignored and answered with false.
+    pub fn on_disk(&mut self, done: DiskDone, out: &mut Vec<DiskEffect<M>>) -> bool {
+        let Some(at) = self.pending.iter().position(|(ticket, _)| *ticket == done.ticket) else { return false };
+        let (_, what) = self.pending.swap_remove(at);
+        match (what, done.result) {
+            (Pending::Spare { shard }, Err(error)) if error.no_space => self.shards[shard.idx()].not_made(),
+            (_, Err(error)) => self.latch(error),
+            (Pending::Append { shard, last }, Ok(())) => self.landed(shard, last),
+            (Pending::Spare { shard }, Ok(())) => {
+                self.shards[shard.idx()].made();
+                self.stats.segments_made += 1;
+            }
+            (Pending::Mark { mark }, Ok(())) => self.mark = mark,
+            (Pending::Remove { count }, Ok(())) => self.stats.segments_removed += count,
+            (Pending::Epochs, Ok(())) => {}
+        }
+        self.pump(false, out);
+        true
+    }
+
+    fn latch(&mut self, error: DiskError) {
+        if self.fault.is_none() {
+            self.fault = Some(error);
+        }
+    }
+
+    /// An append completed: the durable position moves to the last batch that has no hole before it.
+    fn landed(&mut self, shard: ShardId, last: Zxid) {
+        self.busy[shard.idx()] = false;
+        if self.fault.is_some() {
+            return;
+        }
+        let at = self.closed.partition_point(|c| c.batch.last() < last);
+        self.closed[at].is_durable = true;
+        let before_hole = self.closed.iter().take_while(|c| c.is_durable).count();
+        let reached = if mutant!("log_durable_is_maximum") { at + 1 } else { before_hole };
+        if let Some(batch) = reached.checked_sub(1).and_then(|idx| self.closed.get(idx)) {
+            let identity = batch.batch.header().identity;
+            if identity.zxid.0 > self.progress.durable() {
+                self.progress.complete(identity.zxid.0);
+                self.durable = identity;
+            }
+        }
+        self.drop_finished();
+    }
+
+    fn drop_finished(&mut self) {
+        while self.applied > 0 && self.closed.front().is_some_and(|c| c.is_durable) {
+            self.closed.pop_front();
+            self.applied -= 1;
+        }
+    }
+
+    /// The next closed batch in zxid order that ends at or below `upto`, each once.
+    pub fn next_applicable(&mut self, upto: Zxid) -> Option<Batch<M>> {
+        let batch = self.closed.get(self.applied).filter(|c| c.batch.last() <= upto)?.batch.clone();
+        self.applied += 1;
+        self.drop_finished();
+        Some(batch)
+    }
+
+    /// Everything through it is on durable media, over all shards.
+    #[must_use]
+    pub fn durable_zxid(&self) -> Zxid {
+        if mutant!("log_acks_before_completion") { Zxid(self.progress.submitted()) } else { self.durable.zxid }
+    }
+
+    /// Accepted, submitted and durable zxids.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The first failed write or sync; it stays.
+    #[must_use]
+    pub fn fault(&self) -> Option<&DiskError> {
+        self.fault.as_ref()
+    }
+
+    /// Whether a segment couldn't be reserved for lack of space. What is reserved can still be written: closing sessions uses it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shards.iter().any(|s| s.is_full)
+    }
+
+    /// Whose history it is.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.meta.cluster
+    }
+
+    /// Epoch metadata as of the last change that was asked for.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        LogStats { in_flight: self.busy.iter().filter(|b| **b).count(), held: self.held(), ..self.stats }
+    }
+
+    fn held(&self) -> usize {
+        self.closed.len() + self.sealed.len() + usize::from(self.open.is_some())
+    }
+
+    /// Whether nothing is open, waiting or in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open.is_none() && self.sealed.is_empty() && self.busy.iter().all(|b| !b)
+    }
+
+    /// Time passes: the durable mark is written when it is due, full devices are tried again, old segments go.
+    pub fn on_tick(&mut self, now: MonoMs, out: &mut Vec<DiskEffect<M>>) {
+        let rests = self.durable.zxid == self.durable_at_tick;
+        self.durable_at_tick = self.durable.zxid;
+        if rests || now.since(self.mark_at) >= self.options.mark_interval_ms {
+            self.mark_at = now;
+            self.write_mark(out);
+        }
+        for shard in &mut self.shards {
+            shard.retry();
+        }
+        self.drop_old(out);
+        self.pump(false, out);
+    }
+
+    /// Writes the durable mark if it is behind and none is under way; also for a clean stop, once everything is durable.
+    pub fn write_mark(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        let durable = if mutant!("log_mark_ahead") { self.tail } else { self.durable };
+        let under_way = self.pending.iter().any(|(_, what)| matches!(what, Pending::Mark { .. }));
+        if self.fault.is_some() || under_way || self.mark.durable == durable {
+            return;
+        }
+        let mark = self.mark.next(self.meta.generation, durable);
+        self.stats.marks += 1;
+        let ticket = self.ticket(Pending::Mark { mark });
+        out.push(DiskEffect::Script { shard: None, script: mark.update_script(), ticket });
+    }
+
+    /// How far the durable mark on disk says this server is durable.
+    #[must_use]
+    pub fn marked_zxid(&self) -> Zxid {
+        self.mark.durable.zxid
+    }
+
+    /// Replaces the epochs in the metadata; they are durable when the returned ticket completes.
+    pub fn set_epochs(&mut self, accepted: u32, current: u32, out: &mut Vec<DiskEffect<M>>) -> Ticket {
+        self.meta.accepted_epoch = accepted;
+        self.meta.current_epoch = current;
+        self.meta.sequence += 1;
+        let script = self.meta.store_script();
+        let ticket = self.ticket(Pending::Epochs);
+        out.push(DiskEffect::Script { shard: None, script, ticket });
+        ticket
+    }
+
+    pub(super) fn remove(&mut self, script: Script, count: u64, shard: ShardId, out: &mut Vec<DiskEffect<M>>) {
+        let ticket = self.ticket(Pending::Remove { count });
+        out.push(DiskEffect::Script { shard: Some(shard), script, ticket });
+    }
+
+    pub(super) fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+}
+
+/// Adds one framed record behind the others.
+fn encode_into<M: BatchMemory>(encoder: &mut Encoder, open: &mut Open<M>, head: &TxnHead, ops: &OpBuf) {
+    let bytes = open.memory.bytes_mut().expect("nobody else holds an open batch");
+    let at = HEADER_BYTES + open.body_len;
+    let (frame, rest) = bytes[at..].split_at_mut(FRAME_BYTES);
+    let len = encoder.encode(head, ops, rest).expect("the bound holds every record");
+    frame.copy_from_slice(&u32::try_from(len).expect("a record is shorter than its limit").to_le_bytes());
+    open.body_len += FRAME_BYTES + len;
+    open.records += 1;
+    open.last = head.zxid;
+}
