@@ -10,7 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 pub mod base;
-pub mod log;
 pub mod model;
-pub mod server;
+pub mod log;
 pub mod wire;
+pub mod server;

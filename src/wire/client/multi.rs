@@ -3,7 +3,6 @@
 //! Decoding follows ZooKeeper 3.9.5 to the letter where its rules are odd (which operations may stand where, what flags turn a
 //! create into); these rules are on the functions below.
 
-use crate::base::ids::Zxid;
 use crate::model::create_mode::CreateMode;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
