@@ -11,6 +11,7 @@
 
 pub mod base;
 pub mod model;
+pub mod auth;
 pub mod log;
 pub mod wire;
 pub mod server;

@@ -29,6 +29,7 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "auth-everybody-is-super", what: "any digest credentials make a super user" },
     Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
     Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
     Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },
