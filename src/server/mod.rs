@@ -1,4 +1,17 @@
-//! The roles of a server and what they need to know at their start: configuration, four-letter words.
+//! The roles: fronts own connections, the keeper owns all state, log shards own the disk. This module composes the deciding
+//! machines into them and says what they hand each other; who runs them where is a host's affair (`runtime`, `sim`).
+//!
+//! ```text
+//!  clients ══► front (one per core) ──Burst──► keeper (one) ──DiskEffect──► log shard (K)
+//!              frames, words        ◄─Outbox──  sessions, tree, ◄─DiskDone── write + sync
+//!                                               watches, prep, log
+//! ```
+//! Nobody ever waits: a role is handed mail, leaves effects and returns.
 
+pub mod boot;
 pub mod config;
+pub mod front;
+pub mod keeper;
+pub mod mail;
+pub mod note;
 pub mod words;

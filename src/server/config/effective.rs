@@ -68,6 +68,7 @@ fn values(c: &Config) -> Vec<(&'static str, String)> {
         ("jute.maxbuffer", c.frame_bytes_max.to_string()),
         ("extendedTypesEnabled", c.extended_types.to_string()),
         ("enforceQuota", c.enforce_quota.to_string()),
+        ("reconfigEnabled", c.reconfig_enabled.to_string()),
         ("znode.container.checkIntervalMs", c.container_check_interval_ms.to_string()),
         ("znode.container.maxPerMinute", c.container_max_per_minute.to_string()),
         ("znode.container.maxNeverUsedIntervalMs", number(c.container_max_never_used_ms, "0")),

@@ -116,6 +116,8 @@ pub struct Config {
     pub extended_types: bool,
     /// Whether hard quotas are enforced.
     pub enforce_quota: bool,
+    /// Whether reconfig is answered "not on a standalone server" rather than "disabled".
+    pub reconfig_enabled: bool,
     /// Between two looks for empty containers and expired nodes.
     pub container_check_interval_ms: u32,
     /// Containers and expired nodes that are removed in a minute.
@@ -180,6 +182,7 @@ pub(super) fn build(settings: &Settings, cores_available: usize, findings: &mut 
         digest_enabled: r.bool("digest.enabled", true),
         extended_types: r.bool("extendedTypesEnabled", false),
         enforce_quota: r.bool("enforceQuota", false),
+        reconfig_enabled: r.bool("reconfigEnabled", false),
         container_check_interval_ms: r.int("znode.container.checkIntervalMs", 60_000),
         container_max_per_minute: r.int("znode.container.maxPerMinute", 10_000),
         container_max_never_used_ms: r.int_or_none("znode.container.maxNeverUsedIntervalMs", 0),

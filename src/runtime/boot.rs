@@ -1,0 +1,208 @@
+//! From a configuration to a serving process, and to its end: host checks, directories, recovery, executors, the one line on
+//! standard output.
+
+use super::clock::Clock;
+use super::dirs;
+use super::files::{DiskFiles, Roots};
+use super::limits;
+use super::listener::listen;
+use super::one;
+use super::placement;
+use super::script::run_script;
+use super::shard::SyncMethod;
+use super::{signals, spread};
+use crate::base::fatal::{Fatal, FatalError};
+use crate::base::ids::ShardId;
+use crate::base::prng::Prng;
+use crate::base::time::MonoMs;
+use crate::model::file::Files;
+use crate::server::boot::{Boot, recover_server};
+use crate::server::config::{Config, LogSync, Placement};
+use crate::server::front::FrontOptions;
+use crate::server::note::RateLimit;
+use crossbeam::channel::Receiver;
+use glommio::{LocalExecutorBuilder, PoolPlacement};
+use std::cell::RefCell;
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Marks that the server ended by itself, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Started;
+
+/// How the serving ended.
+pub(super) enum Ending {
+    /// As it was told to.
+    Stopped,
+    /// It had to.
+    Fatal(FatalError),
+}
+
+/// What an executor needs to run its roles.
+pub(super) struct Prepared {
+    pub(super) clock: Clock,
+    pub(super) roots: Roots,
+    pub(super) front: FrontOptions,
+    pub(super) shards: u8,
+    pub(super) sync_method: SyncMethod,
+    pub(super) sync_warn_after: Duration,
+    pub(super) signals: Receiver<i32>,
+    pub(super) ready_line: String,
+    complaints: RefCell<RateLimit>,
+}
+
+impl Prepared {
+    /// The one line on standard output.
+    pub(super) fn announce(&self) {
+        let mut out = std::io::stdout().lock();
+        // A closed standard output is no reason not to serve.
+        let _ = writeln!(out, "{}", self.ready_line).and_then(|()| out.flush());
+        tracing::info!("{}", self.ready_line);
+    }
+
+    /// A line about trouble that a client can cause at will.
+    pub(super) fn complain(&self, now: MonoMs, text: &str) {
+        match self.complaints.borrow_mut().admit(now) {
+            Some(0) => tracing::warn!("{text}"),
+            Some(left_out) => tracing::warn!("{text} ({left_out} lines like it left out)"),
+            None => {}
+        }
+    }
+}
+
+/// How long a client may leave replies unread.
+const STUCK_TIMEOUT_MS: u64 = 30_000;
+/// Accept queue unless configured.
+const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
+
+/// Serves until a signal or a fatal error.
+///
+/// # Errors
+/// The reason to end with a status of its own.
+pub fn serve(config: &Config) -> Result<Started, FatalError> {
+    let clock = Clock::start();
+    let executors = match config.placement {
+        Placement::One => 1,
+        Placement::Spread => config.fronts + 1 + config.log_shards,
+    };
+    limits::raise_descriptors();
+    limits::check_io_uring()?;
+    limits::check_locked_memory(executors)?;
+    placement::check(&config.cores)?;
+    let roots = roots(config)?;
+    let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
+    let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
+    let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
+    let (sockets, address) = listen(client_address(config)?, fronts, backlog)?;
+    let signals = signals::ending().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
+    let durable = "yes";
+    let ready_line = format!(
+        "ringkeeper ready client={address} data={} cores={} durable={durable}",
+        roots.data.display(),
+        placement::describe(&config.cores)
+    );
+    let prepared = Prepared {
+        clock,
+        roots,
+        front: FrontOptions {
+            frame_bytes_max: config.frame_bytes_max,
+            sessionless_timeout_ms: u64::from(config.sessionless_timeout_ms),
+            stuck_timeout_ms: STUCK_TIMEOUT_MS,
+        },
+        shards: u8::try_from(config.log_shards).unwrap_or(1),
+        sync_method: if config.log_sync == LogSync::Dsync { SyncMethod::Dsync } else { SyncMethod::Fdatasync },
+        sync_warn_after: Duration::from_millis(config.fsync_warning_ms),
+        signals,
+        ready_line,
+        complaints: RefCell::default(),
+    };
+    let ending = match config.placement {
+        Placement::One => serve_on_one(config.clone(), prepared, sockets)?,
+        Placement::Spread => spread::serve(config.clone(), prepared, sockets, fronts)?,
+    };
+    drop(locks);
+    match ending {
+        Ending::Stopped => Ok(Started),
+        Ending::Fatal(error) => Err(error),
+    }
+}
+
+fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>) -> Result<Ending, FatalError> {
+    let place = placement::place(&config.cores, 0);
+    let handle = executor(place, "ringkeeper")
+        .spawn(move || async move {
+            let booted = boot(&config, &prepared)?;
+            let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
+            Ok(one::run(prepared, keeper, sockets, startup).await)
+        })
+        .map_err(|e| FatalError::new(Fatal::IoUring, format!("the executor can't start: {e}")))?;
+    handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the executor ended by a panic: {e}")))?
+}
+
+/// An executor that needs little locked memory and runs blocking work on one thread, in order.
+pub(super) fn executor(place: glommio::Placement, name: &str) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(place).name(name).io_memory(limits::IO_MEMORY_BYTES).blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+}
+
+/// Recovers the server's state from its directories, and carries out what must be done before it may serve.
+pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalError> {
+    let files = DiskFiles::new(prepared.roots.clone());
+    let mut prng = Prng::from_seed(entropy());
+    let boot = recover_server(&files as &dyn Files, config, &mut prng)?;
+    for note in &boot.notes {
+        super::one::print_note(note.clone());
+    }
+    for script in &boot.before_serving {
+        run_script(&prepared.roots, script).map_err(|error| {
+            let kind = if error.no_space { Fatal::Directory } else { Fatal::WriteFailed };
+            FatalError::new(
+                kind,
+                format!("preparing the log fails: {error}. Make room or see that the directory is writable, then start again"),
+            )
+        })?;
+    }
+    Ok(boot)
+}
+
+/// 64 bits of the kernel's randomness.
+fn entropy() -> u64 {
+    let mut seed = [0; 8];
+    // SAFETY: getrandom writes at most 8 bytes into an array of 8.
+    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+    crate::invariant!(got == 8, "getrandom gave {got} bytes");
+    u64::from_ne_bytes(seed)
+}
+
+fn roots(config: &Config) -> Result<Roots, FatalError> {
+    let absolute = |dir: &str| {
+        std::path::absolute(PathBuf::from(dir))
+            .map_err(|e| FatalError::new(Fatal::Directory, format!("the directory {dir:?} can't be named: {e}")))
+    };
+    Ok(Roots { data: absolute(&config.data_dir)?, log: absolute(&config.data_log_dir)? })
+}
+
+fn client_address(config: &Config) -> Result<SocketAddr, FatalError> {
+    let Some(host) = &config.client_host else {
+        // One socket for both families where the host has IPv6, as Java's wildcard.
+        let any = if std::path::Path::new("/proc/net/if_inet6").exists() {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
+        };
+        return Ok(SocketAddr::new(any, config.client_port));
+    };
+    let found = (host.as_str(), config.client_port).to_socket_addrs().ok().and_then(|mut all| all.next());
+    found.ok_or_else(|| {
+        FatalError::new(
+            Fatal::Configuration,
+            format!("clientPortAddress {host} doesn't resolve to an address: correct it or its DNS entry"),
+        )
+    })
+}
+
+/// All shards of a server.
+pub(super) fn shard_ids(shards: u8) -> impl Iterator<Item = ShardId> {
+    (0..shards).map(ShardId)
+}

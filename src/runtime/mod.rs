@@ -1,0 +1,27 @@
+//! The production host: glommio executors, sockets, files, the clock. The only place that names any of them.
+//!
+//! It runs the roles of [`crate::server`] either all on one executor (`one`: no hop between them, batches encoded straight
+//! into DMA memory) or spread over several (`spread`). In both, tasks only read and append to plain buffers; one turn runs
+//! after all that were ready, in a fixed order: completions, commit, apply, close the batch, submit the disk write, answer.
+
+mod boot;
+mod clock;
+mod dirs;
+mod files;
+mod fronts;
+mod limits;
+mod listener;
+mod logging;
+mod memory;
+mod one;
+mod placement;
+mod script;
+mod shard;
+mod signals;
+mod spread;
+mod wake;
+
+pub use boot::{Started, serve};
+pub use files::{DiskFiles, Roots};
+pub use logging::init as init_logging;
+pub use script::run_script;

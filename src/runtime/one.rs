@@ -1,0 +1,181 @@
+//! All roles on one executor: no hop, no copy between them. Tasks collect, one turn does the work.
+
+use super::boot::{Ending, Prepared};
+use super::fronts::Fronts;
+use super::memory::{DmaMemory, DmaPool};
+use super::script::run_script;
+use super::shard::{Append, ShardDisk};
+use super::wake::Wake;
+use crate::base::ids::{FrontId, ShardId};
+use crate::base::time::MonoMs;
+use crate::log::{DiskDone, DiskEffect};
+use crate::model::file::Script;
+use crate::server::front::Front;
+use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::mail::Burst;
+use crate::server::note::{Level, Note};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often time is handed to the roles.
+const TICK: Duration = Duration::from_millis(20);
+/// How long an orderly end may take.
+const STOP_MS_MAX: u64 = 4000;
+
+/// Everything the turn task owns.
+struct Host {
+    keeper: Keeper<DmaMemory>,
+    pool: DmaPool,
+    effects: Effects<DmaMemory>,
+    burst: Burst,
+    dones: Vec<DiskDone>,
+    fronts: Fronts,
+    shards: Vec<ShardDisk<DmaMemory>>,
+    /// Results of scripts, which run on a thread that may block.
+    scripted: Rc<RefCell<Vec<DiskDone>>>,
+    wake: Wake,
+    prepared: Prepared,
+    stopping_since: Option<MonoMs>,
+    tick_due: bool,
+}
+
+/// Runs the server on the current executor until it ends.
+pub(super) async fn run(
+    prepared: Prepared,
+    keeper: Keeper<DmaMemory>,
+    sockets: Vec<socket2::Socket>,
+    startup: Vec<DiskEffect<DmaMemory>>,
+) -> Ending {
+    let wake = Wake::default();
+    let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone());
+    let shards = (0..prepared.shards)
+        .map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.sync_method, prepared.sync_warn_after, wake.clone()))
+        .collect();
+    let mut host = Host {
+        keeper,
+        pool: DmaPool,
+        effects: Effects::new(1),
+        burst: Burst::default(),
+        dones: Vec::new(),
+        fronts: fronts.clone(),
+        shards,
+        scripted: Rc::default(),
+        wake: wake.clone(),
+        prepared,
+        stopping_since: None,
+        tick_due: false,
+    };
+    host.effects.disk.extend(startup);
+    host.carry_out_disk();
+    for socket in sockets {
+        glommio::spawn_local(fronts.clone().accept_all(socket)).detach();
+    }
+    host.prepared.announce();
+    let due = Rc::new(std::cell::Cell::new(false));
+    glommio::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
+    loop {
+        wake.rung().await;
+        host.tick_due = due.replace(false);
+        if let Some(ending) = host.turn() {
+            return ending;
+        }
+    }
+}
+
+async fn tick(due: Rc<std::cell::Cell<bool>>, wake: Wake) {
+    loop {
+        glommio::timer::sleep(TICK).await;
+        due.set(true);
+        wake.ring();
+    }
+}
+
+impl Host {
+    /// One turn. `Some`: the process ends.
+    fn turn(&mut self) -> Option<Ending> {
+        let now = self.prepared.clock.now();
+        let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.effects };
+        for shard in &self.shards {
+            shard.take_done(&mut self.dones);
+        }
+        self.dones.append(&mut self.scripted.borrow_mut());
+        for done in self.dones.drain(..) {
+            self.keeper.on_disk(&mut cx, done);
+        }
+        self.fronts.with_burst(|burst| std::mem::swap(burst, &mut self.burst));
+        self.keeper.on_burst(&mut cx, &self.burst);
+        self.burst.clear();
+        if self.tick_due {
+            self.keeper.on_tick(&mut cx);
+        }
+        self.keeper.turn(&mut cx);
+        self.carry_out_disk();
+        self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
+        self.fronts.hold(!self.keeper.takes_more());
+        self.effects.notes.drain(..).for_each(print_note);
+        for complaint in self.fronts.take_complaints() {
+            self.prepared.complain(now.mono, &complaint);
+        }
+        if self.tick_due {
+            self.fronts.tick();
+        }
+        if self.keeper.wants_turn() {
+            self.wake.ring();
+        }
+        self.ending(now.mono)
+    }
+
+    fn ending(&mut self, now: MonoMs) -> Option<Ending> {
+        if let Some(stop) = self.effects.stop.take() {
+            return Some(Ending::Fatal(stop));
+        }
+        if self.stopping_since.is_none() && self.prepared.signals.try_recv().is_ok() {
+            tracing::info!("stopping: what was taken in is made durable and answered");
+            self.stopping_since = Some(now);
+            self.keeper.stop();
+        }
+        let since = self.stopping_since?;
+        let settled = self.keeper.is_settled();
+        if settled || now.since(since) > STOP_MS_MAX {
+            if !settled {
+                tracing::warn!("the disk didn't settle within {STOP_MS_MAX} ms; what wasn't acknowledged may be lost");
+            }
+            return Some(Ending::Stopped);
+        }
+        None
+    }
+
+    fn carry_out_disk(&mut self) {
+        for effect in self.effects.disk.drain(..) {
+            match effect {
+                DiskEffect::Append { shard, file, at, memory, ticket, .. } => {
+                    self.shards[shard.idx()].append(Append { file, at, memory, ticket });
+                }
+                DiskEffect::Script { script, ticket, .. } => {
+                    let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    glommio::spawn_local(async move {
+                        let result = blocking(roots, script).await;
+                        scripted.borrow_mut().push(DiskDone { ticket, result });
+                        wake.ring();
+                    })
+                    .detach();
+                }
+            }
+        }
+    }
+}
+
+async fn blocking(roots: super::files::Roots, script: Script) -> Result<(), crate::model::file::DiskError> {
+    glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await
+}
+
+/// Prints a line of the core.
+pub(super) fn print_note(note: Note) {
+    match note.level {
+        Level::Debug => tracing::debug!("{}", note.text),
+        Level::Info => tracing::info!("{}", note.text),
+        Level::Warn => tracing::warn!("{}", note.text),
+        Level::Error => tracing::error!("{}", note.text),
+    }
+}

@@ -1,0 +1,203 @@
+//! A log shard's disk: appends of one stripe, one at a time, each durable when it is reported.
+//!
+//! The segment is opened with O_DIRECT (glommio's `DmaFile`) and, by default, O_DSYNC, so that one write is one durable batch
+//! without a second call; `fdatasync` remains as an option for devices where it measures better. A short write is an error:
+//! the batch's tail would be missing.
+
+use super::files::Roots;
+use super::script::disk_error;
+use super::wake::Wake;
+use crate::base::ids::ShardId;
+use crate::base::memory::BatchMemory;
+use crate::log::DiskDone;
+use crate::model::file::{DiskError, FilePath, Ticket};
+use crate::mutant;
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How an append becomes durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SyncMethod {
+    /// The write itself is durable (O_DSYNC).
+    Dsync,
+    /// A write, then fdatasync.
+    Fdatasync,
+}
+
+/// One append, as the log wants it.
+pub(super) struct Append<M> {
+    pub(super) file: FilePath,
+    pub(super) at: u64,
+    pub(super) memory: M,
+    pub(super) ticket: Ticket,
+}
+
+/// Memory that can be given to the ring.
+pub(super) trait RingMemory: BatchMemory {
+    /// The bytes as a DMA buffer; shared where they lie in one already, copied where they come from another executor.
+    fn ring_buffer(&self) -> Rc<DmaBuffer>;
+}
+
+impl RingMemory for super::memory::DmaMemory {
+    fn ring_buffer(&self) -> Rc<DmaBuffer> {
+        self.share()
+    }
+}
+
+impl RingMemory for crate::base::memory::HeapMemory {
+    fn ring_buffer(&self) -> Rc<DmaBuffer> {
+        let mut buffer = glommio::allocate_dma_buffer_global(self.bytes().len());
+        buffer.as_bytes_mut().copy_from_slice(self.bytes());
+        Rc::new(buffer)
+    }
+}
+
+/// Figures of one shard's appends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SyncFigures {
+    pub(super) count: u64,
+    pub(super) sum_us: u64,
+    pub(super) max_us: u64,
+}
+
+/// Handle on a shard's disk task. Clones share it.
+pub(super) struct ShardDisk<M>(Rc<State<M>>);
+
+impl<M> Clone for ShardDisk<M> {
+    fn clone(&self) -> Self {
+        ShardDisk(Rc::clone(&self.0))
+    }
+}
+
+struct State<M> {
+    shard: ShardId,
+    roots: Roots,
+    method: SyncMethod,
+    warn_after: Duration,
+    waiting: RefCell<VecDeque<Append<M>>>,
+    work: Wake,
+    done: RefCell<Vec<DiskDone>>,
+    ring: Wake,
+    figures: RefCell<SyncFigures>,
+}
+
+impl<M: RingMemory> ShardDisk<M> {
+    /// Starts the task on this executor; `ring` is rung when something is done.
+    pub(super) fn start(shard: ShardId, roots: Roots, method: SyncMethod, warn_after: Duration, ring: Wake) -> ShardDisk<M> {
+        let disk = ShardDisk(Rc::new(State {
+            shard,
+            roots,
+            method,
+            warn_after,
+            waiting: RefCell::default(),
+            work: Wake::default(),
+            done: RefCell::default(),
+            ring,
+            figures: RefCell::default(),
+        }));
+        glommio::spawn_local(disk.clone().run()).detach();
+        disk
+    }
+
+    /// Queues an append. The log has at most one outstanding for each shard.
+    pub(super) fn append(&self, append: Append<M>) {
+        self.0.waiting.borrow_mut().push_back(append);
+        self.0.work.ring();
+    }
+
+    /// Moves what is done into `out`.
+    pub(super) fn take_done(&self, out: &mut Vec<DiskDone>) {
+        out.append(&mut self.0.done.borrow_mut());
+    }
+
+    /// Figures since the start.
+    pub(super) fn figures(&self) -> SyncFigures {
+        *self.0.figures.borrow()
+    }
+
+    async fn run(self) {
+        let state = &self.0;
+        let mut open: Option<(FilePath, DmaFile)> = None;
+        loop {
+            let next = state.waiting.borrow_mut().pop_front();
+            let Some(append) = next else {
+                state.work.rung().await;
+                continue;
+            };
+            let began = Instant::now();
+            let result = self.carry_out(&mut open, &append).await;
+            self.book(&append, began.elapsed());
+            let result = if mutant!("disk-error-swallowed") { Ok(()) } else { result };
+            state.done.borrow_mut().push(DiskDone { ticket: append.ticket, result });
+            state.ring.ring();
+        }
+    }
+
+    fn book(&self, append: &Append<M>, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mut figures = self.0.figures.borrow_mut();
+        figures.count += 1;
+        figures.sum_us += us;
+        figures.max_us = figures.max_us.max(us);
+        if took >= self.0.warn_after {
+            tracing::warn!(
+                "slow sync: {} bytes on shard {} took {} ms ({})",
+                append.memory.bytes().len(),
+                self.0.shard.0,
+                took.as_millis(),
+                append.file
+            );
+        }
+    }
+
+    async fn carry_out(&self, open: &mut Option<(FilePath, DmaFile)>, append: &Append<M>) -> Result<(), DiskError> {
+        let place = self.0.roots.resolve(&append.file).display().to_string();
+        if open.as_ref().is_none_or(|(path, _)| *path != append.file) {
+            let before = open.take();
+            let file = self.open(&append.file).await.map_err(|e| disk_error("opening", &place, &e))?;
+            *open = Some((append.file.clone(), file));
+            if let Some((_, file)) = before {
+                // Its last batch is durable already.
+                let _ = file.close().await;
+            }
+        }
+        let Some((_, file)) = open else { return Err(disk_error("opening", &place, &io::ErrorKind::NotFound.into())) };
+        if mutant!("disk-early-completion") {
+            self.0.done.borrow_mut().push(DiskDone { ticket: append.ticket, result: Ok(()) });
+            self.0.ring.ring();
+        }
+        let buffer = append.memory.ring_buffer();
+        let wanted = buffer.len();
+        let buffer = if mutant!("disk-short-write") { half(&buffer) } else { buffer };
+        let wrote = file.write_rc_at(buffer, append.at).await.map_err(|e| disk_error("writing", &place, &e.into()))?;
+        if wrote != wanted && !mutant!("disk-short-write") {
+            let short = io::Error::new(io::ErrorKind::WriteZero, format!("{wrote} of {wanted} bytes were written"));
+            return Err(disk_error("writing", &place, &short));
+        }
+        if self.0.method == SyncMethod::Fdatasync {
+            file.fdatasync().await.map_err(|e| disk_error("syncing", &place, &e.into()))?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, path: &FilePath) -> io::Result<DmaFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        if self.0.method == SyncMethod::Dsync && !mutant!("disk-no-dsync") {
+            options.custom_flags(libc::O_DSYNC);
+        }
+        options.dma_open(self.0.roots.resolve(path)).await.map_err(io::Error::from)
+    }
+}
+
+/// For the deliberate fault `disk-short-write`.
+fn half(buffer: &DmaBuffer) -> Rc<DmaBuffer> {
+    let len = (buffer.len() / 2 / 4096).max(1) * 4096;
+    let mut short = glommio::allocate_dma_buffer_global(len);
+    short.as_bytes_mut().copy_from_slice(&buffer.as_bytes()[..len]);
+    Rc::new(short)
+}

@@ -1,0 +1,332 @@
+//! Roles on executors of their own: each front, the keeper, each log shard. The same machines as on one executor; mail crosses
+//! between cores through bounded single-producer channels of glommio, batches in plain aligned memory.
+//!
+//! The keeper never waits for anybody: what a front can't take yet is gathered for it (bounded by its unanswered requests), and
+//! when the log falls behind, the fronts leave their sockets unread.
+
+use super::boot::{Ending, Prepared, boot, executor, shard_ids};
+use super::fronts::Fronts;
+use super::one::print_note;
+use super::placement;
+use super::script::run_script;
+use super::shard::{Append, ShardDisk};
+use super::wake::Wake;
+use crate::base::fatal::{Fatal, FatalError};
+use crate::base::ids::FrontId;
+use crate::base::memory::{HeapMemory, HeapPool};
+use crate::base::time::MonoMs;
+use crate::log::{DiskDone, DiskEffect};
+use crate::server::config::Config;
+use crate::server::front::{Front, FrontOptions};
+use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::mail::{Burst, Outbox};
+use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Mails of one kind between two executors.
+const MAIL_MAX: usize = 64;
+const TICK: Duration = Duration::from_millis(20);
+/// How long an orderly end may take.
+const STOP_MS_MAX: u64 = 4000;
+/// What the fronts get to send the last replies.
+const LAST_REPLIES: Duration = Duration::from_millis(100);
+
+struct FrontEnds {
+    bursts: SharedReceiver<Burst>,
+    outboxes: SharedSender<Outbox>,
+}
+
+struct ShardEnds {
+    appends: SharedSender<Append<HeapMemory>>,
+    dones: SharedReceiver<DiskDone>,
+}
+
+/// Serves until the keeper ends. Executors of fronts and shards end with the process.
+pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>, fronts: usize) -> Result<Ending, FatalError> {
+    let held = Arc::new(AtomicBool::new(false));
+    let mut front_ends = Vec::new();
+    for (number, socket) in (0u16..).zip(sockets) {
+        let (burst_sender, bursts) = shared_channel::new_bounded(MAIL_MAX);
+        let (outboxes, outbox_receiver) = shared_channel::new_bounded(MAIL_MAX);
+        let (options, clock, held) = (prepared.front, prepared.clock, Arc::clone(&held));
+        let place = placement::place(&config.cores, usize::from(number) + 1);
+        start(executor(place, "front"), move || run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held))?;
+        front_ends.push(FrontEnds { bursts, outboxes });
+    }
+    let mut shard_ends = Vec::new();
+    for shard in shard_ids(prepared.shards) {
+        let (appends, append_receiver) = shared_channel::new_bounded(MAIL_MAX);
+        let (done_sender, dones) = shared_channel::new_bounded(MAIL_MAX);
+        let (roots, method, warn_after) = (prepared.roots.clone(), prepared.sync_method, prepared.sync_warn_after);
+        let place = placement::place(&config.cores, 1 + fronts + shard.idx());
+        start(executor(place, "log-shard"), move || async move {
+            let ring = Wake::default();
+            let disk = ShardDisk::start(shard, roots, method, warn_after, ring.clone());
+            run_shard(disk, ring, append_receiver, done_sender).await;
+        })?;
+        shard_ends.push(ShardEnds { appends, dones });
+    }
+    let place = placement::place(&config.cores, 0);
+    let handle = executor(place, "keeper")
+        .spawn(move || async move {
+            let booted = boot(&config, &prepared)?;
+            let (keeper, startup) = booted.keeper(&config, fronts, prepared.clock.now());
+            Ok(run_keeper(prepared, keeper, startup, front_ends, shard_ends, held).await)
+        })
+        .map_err(|e| FatalError::new(Fatal::IoUring, format!("the keeper's executor can't start: {e}")))?;
+    handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the keeper ended by a panic: {e}")))?
+}
+
+/// Starts an executor that lives as long as the process.
+fn start<F: Future<Output = ()> + 'static>(
+    builder: glommio::LocalExecutorBuilder,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> Result<(), FatalError> {
+    builder.spawn(make).map(drop).map_err(|e| FatalError::new(Fatal::IoUring, format!("an executor can't start: {e}")))
+}
+
+async fn run_front(
+    id: FrontId,
+    options: FrontOptions,
+    clock: super::clock::Clock,
+    socket: socket2::Socket,
+    bursts: SharedSender<Burst>,
+    outboxes: SharedReceiver<Outbox>,
+    held: Arc<AtomicBool>,
+) {
+    let wake = Wake::default();
+    let fronts = Fronts::new(Front::new(id, options), clock, wake.clone());
+    let (bursts, outboxes) = (bursts.connect().await, outboxes.connect().await);
+    glommio::spawn_local(fronts.clone().accept_all(socket)).detach();
+    let receiving = fronts.clone();
+    let held_seen = Arc::clone(&held);
+    glommio::spawn_local(async move {
+        while let Some(mut outbox) = outboxes.recv().await {
+            receiving.deliver(&mut outbox);
+            receiving.hold(held_seen.load(Ordering::Relaxed));
+        }
+    })
+    .detach();
+    let ticking = fronts.clone();
+    glommio::spawn_local(async move {
+        loop {
+            glommio::timer::sleep(TICK).await;
+            ticking.tick();
+            ticking.hold(held.load(Ordering::Relaxed));
+            ticking.take_complaints().iter().for_each(|c| tracing::warn!("{c}"));
+        }
+    })
+    .detach();
+    loop {
+        wake.rung().await;
+        let burst = fronts.with_burst(std::mem::take);
+        if !burst.is_empty() && bursts.send(burst).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn run_shard(disk: ShardDisk<HeapMemory>, ring: Wake, appends: SharedReceiver<Append<HeapMemory>>, dones: SharedSender<DiskDone>) {
+    let (appends, dones) = (appends.connect().await, dones.connect().await);
+    let submitting = disk.clone();
+    glommio::spawn_local(async move {
+        while let Some(append) = appends.recv().await {
+            submitting.append(append);
+        }
+    })
+    .detach();
+    let mut done = Vec::new();
+    loop {
+        ring.rung().await;
+        disk.take_done(&mut done);
+        for one in done.drain(..) {
+            if dones.send(one).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A queue to another executor that the keeper fills without waiting.
+struct Outgoing<T> {
+    waiting: RefCell<VecDeque<T>>,
+    work: Wake,
+    busy: Cell<bool>,
+}
+
+impl<T: Send + 'static> Outgoing<T> {
+    fn start(sender: SharedSender<T>) -> Rc<Outgoing<T>> {
+        let queue = Rc::new(Outgoing { waiting: RefCell::default(), work: Wake::default(), busy: Cell::new(false) });
+        let feeding = Rc::clone(&queue);
+        glommio::spawn_local(async move {
+            let sender = sender.connect().await;
+            loop {
+                let next = feeding.waiting.borrow_mut().pop_front();
+                feeding.busy.set(next.is_some());
+                let Some(mail) = next else {
+                    feeding.work.rung().await;
+                    continue;
+                };
+                if sender.send(mail).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .detach();
+        queue
+    }
+
+    fn push(&self, mail: T) {
+        self.waiting.borrow_mut().push_back(mail);
+        self.work.ring();
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.busy.get() && self.waiting.borrow().is_empty()
+    }
+}
+
+struct Host {
+    keeper: Keeper<HeapMemory>,
+    pool: HeapPool,
+    effects: Effects<HeapMemory>,
+    bursts: Rc<RefCell<VecDeque<Burst>>>,
+    dones: Rc<RefCell<Vec<DiskDone>>>,
+    fronts: Vec<Rc<Outgoing<Outbox>>>,
+    shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
+    held: Arc<AtomicBool>,
+    wake: Wake,
+    prepared: Prepared,
+    stopping_since: Option<MonoMs>,
+}
+
+async fn run_keeper(
+    prepared: Prepared,
+    keeper: Keeper<HeapMemory>,
+    startup: Vec<DiskEffect<HeapMemory>>,
+    front_ends: Vec<FrontEnds>,
+    shard_ends: Vec<ShardEnds>,
+    held: Arc<AtomicBool>,
+) -> Ending {
+    let wake = Wake::default();
+    let (bursts, dones) = (Rc::<RefCell<VecDeque<Burst>>>::default(), Rc::<RefCell<Vec<DiskDone>>>::default());
+    let mut fronts = Vec::new();
+    for ends in front_ends {
+        fronts.push(Outgoing::start(ends.outboxes));
+        let (bursts, wake) = (Rc::clone(&bursts), wake.clone());
+        glommio::spawn_local(async move {
+            let receiver = ends.bursts.connect().await;
+            while let Some(burst) = receiver.recv().await {
+                bursts.borrow_mut().push_back(burst);
+                wake.ring();
+            }
+        })
+        .detach();
+    }
+    let mut shards = Vec::new();
+    for ends in shard_ends {
+        shards.push(Outgoing::start(ends.appends));
+        let (dones, wake) = (Rc::clone(&dones), wake.clone());
+        glommio::spawn_local(async move {
+            let receiver = ends.dones.connect().await;
+            while let Some(done) = receiver.recv().await {
+                dones.borrow_mut().push(done);
+                wake.ring();
+            }
+        })
+        .detach();
+    }
+    let effects = Effects::new(fronts.len());
+    let mut host =
+        Host { keeper, pool: HeapPool::default(), effects, bursts, dones, fronts, shards, held, wake, prepared, stopping_since: None };
+    host.effects.disk.extend(startup);
+    host.carry_out_disk();
+    host.prepared.announce();
+    let due = Rc::new(Cell::new(false));
+    let (ticking, wake) = (Rc::clone(&due), host.wake.clone());
+    glommio::spawn_local(async move {
+        loop {
+            glommio::timer::sleep(TICK).await;
+            ticking.set(true);
+            wake.ring();
+        }
+    })
+    .detach();
+    loop {
+        host.wake.clone().rung().await;
+        if let Some(ending) = host.turn(due.replace(false)) {
+            while !host.fronts.iter().all(|f| f.is_empty()) {
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
+            glommio::timer::sleep(LAST_REPLIES).await;
+            return ending;
+        }
+    }
+}
+
+impl Host {
+    fn turn(&mut self, tick_due: bool) -> Option<Ending> {
+        let now = self.prepared.clock.now();
+        let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.effects };
+        for done in self.dones.borrow_mut().drain(..) {
+            self.keeper.on_disk(&mut cx, done);
+        }
+        for burst in self.bursts.borrow_mut().drain(..) {
+            self.keeper.on_burst(&mut cx, &burst);
+        }
+        if tick_due {
+            self.keeper.on_tick(&mut cx);
+        }
+        self.keeper.turn(&mut cx);
+        self.carry_out_disk();
+        for (front, outbox) in self.effects.outboxes.iter_mut() {
+            if !outbox.is_empty() {
+                self.fronts[usize::from(front.0)].push(std::mem::take(outbox));
+            }
+        }
+        self.held.store(!self.keeper.takes_more(), Ordering::Relaxed);
+        self.effects.notes.drain(..).for_each(print_note);
+        if self.keeper.wants_turn() {
+            self.wake.ring();
+        }
+        self.ending(now.mono)
+    }
+
+    fn ending(&mut self, now: MonoMs) -> Option<Ending> {
+        if let Some(stop) = self.effects.stop.take() {
+            return Some(Ending::Fatal(stop));
+        }
+        if self.stopping_since.is_none() && self.prepared.signals.try_recv().is_ok() {
+            tracing::info!("stopping: what was taken in is made durable and answered");
+            self.stopping_since = Some(now);
+            self.keeper.stop();
+        }
+        let since = self.stopping_since?;
+        (self.keeper.is_settled() || now.since(since) > STOP_MS_MAX).then_some(Ending::Stopped)
+    }
+
+    fn carry_out_disk(&mut self) {
+        for effect in self.effects.disk.drain(..) {
+            match effect {
+                DiskEffect::Append { shard, file, at, memory, ticket, .. } => {
+                    self.pool.keep(&memory);
+                    self.shards[shard.idx()].push(Append { file, at, memory, ticket });
+                }
+                DiskEffect::Script { script, ticket, .. } => {
+                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    glommio::spawn_local(async move {
+                        let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
+                        dones.borrow_mut().push(DiskDone { ticket, result });
+                        wake.ring();
+                    })
+                    .detach();
+                }
+            }
+        }
+    }
+}

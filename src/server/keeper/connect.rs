@@ -1,0 +1,123 @@
+//! Connections come, get their session, and go.
+
+use super::conns::{Phase, Waiting, WriteKind};
+use super::{Cx, Keeper, replies};
+use crate::base::ids::{ConnId, SessionId};
+use crate::base::memory::BatchMemory;
+use crate::model::request::{Connect, Connected};
+use crate::model::txn::{OpRef, PASSWORD_BYTES};
+use crate::wire::client::connect::decode_connect;
+use std::net::SocketAddr;
+
+impl<M: BatchMemory> Keeper<M> {
+    pub(super) fn on_opened(&mut self, cx: &mut Cx<'_, M>, id: ConnId, peer: SocketAddr) {
+        let idx = self.conns.add(id, peer, cx.now.wall_ms);
+        let per_address_max = self.options.conns_per_address_max;
+        let here = self.conns.from_address(peer.ip());
+        let reason = if per_address_max > 0 && here > per_address_max {
+            format!("too many connections from {}: {here}, maxClientCnxns allows {per_address_max}", peer.ip())
+        } else if self.options.conns_max > 0 && self.conns.len() > self.options.conns_max {
+            format!("too many connections: {}, maxCnxns allows {}", self.conns.len(), self.options.conns_max)
+        } else {
+            return;
+        };
+        self.stats.connections_rejected += 1;
+        self.complain(cx, &reason);
+        replies::close(&mut self.conns, cx.fx, idx);
+    }
+
+    pub(super) fn on_closed(&mut self, id: ConnId) {
+        let Some(idx) = self.conns.find(id) else { return };
+        self.watches.drop_conn(idx);
+        if let Some(conn) = self.conns.remove(idx) {
+            self.sessions.detach(conn.session, idx);
+            if conn.phase == Phase::Joining {
+                self.joining.remove(&conn.session);
+            }
+        }
+    }
+
+    /// The handshake (ZooKeeper: `ZooKeeperServer.processConnectRequest`).
+    pub(super) fn on_connect(&mut self, cx: &mut Cx<'_, M>, id: ConnId, body: &[u8], received_ns: u64) {
+        let Some(idx) = self.ready_to_hear(id, body.len()) else { return };
+        self.stats.connect_requests += 1;
+        let connect = match decode_connect(body) {
+            Ok(connect) => connect,
+            Err(error) => return self.hang_up(cx, idx, &format!("a connect request that doesn't decode: {error}")),
+        };
+        if connect.last_zxid_seen > self.applied {
+            let (seen, applied) = (connect.last_zxid_seen, self.applied);
+            let text = format!("the client has seen zxid {seen}, this server has applied {applied}: it must ask another server");
+            return self.hang_up(cx, idx, &text);
+        }
+        if connect.session == SessionId::NONE {
+            self.new_session(cx, idx, &connect, received_ns);
+        } else {
+            self.resume_session(cx, idx, &connect);
+        }
+    }
+
+    /// Books a frame; `None` when the connection is unknown or told to close.
+    pub(super) fn ready_to_hear(&mut self, id: ConnId, len: usize) -> Option<u32> {
+        let idx = self.conns.find(id)?;
+        let conn = self.conns.get_mut(idx)?;
+        self.stats.received += 1;
+        self.stats.received_bytes += len as u64 + 4;
+        conn.stats.received += 1;
+        (conn.phase != Phase::Closing).then_some(idx)
+    }
+
+    pub(super) fn hang_up(&mut self, cx: &mut Cx<'_, M>, idx: u32, why: &str) {
+        if let Some(peer) = self.conns.get(idx).map(|c| c.peer) {
+            self.complain(cx, &format!("closing the connection from {peer}: {why}"));
+        }
+        replies::close(&mut self.conns, cx.fx, idx);
+    }
+
+    fn new_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>, received_ns: u64) {
+        if self.refuses_writes() {
+            return self.hang_up(cx, idx, "no session can be created while the log takes no writes");
+        }
+        let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
+        let session = self.sessions.next_id(cx.now.wall_ms);
+        let mut password = [0; PASSWORD_BYTES];
+        self.prng.fill(&mut password);
+        self.ops.clear();
+        self.ops.push(OpRef::CreateSession { timeout_ms, password: &password });
+        let zxid = self.propose(cx, session, 0);
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        conn.phase = Phase::Joining;
+        conn.session = session;
+        let kind = WriteKind::Session { with_read_only: connect.read_only.is_some() };
+        conn.queue.push_back(Waiting::Write { zxid, xid: 0, kind, received_ns });
+        self.joining.insert(session, idx);
+    }
+
+    fn resume_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>) {
+        let session = connect.session;
+        // Whoever holds the session on this server is closed before the password is looked at (ZooKeeper does so too).
+        self.stats.revalidated += 1;
+        let alive = self.sessions.get(session).is_some()
+            && !self.prep.is_closing(session)
+            && self.sessions.check_password(session, connect.password);
+        let with_read_only = connect.read_only.is_some();
+        if !alive {
+            let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
+            return replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &gone, with_read_only);
+        }
+        let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
+        self.sessions.renegotiate(session, timeout_ms, cx.now.mono);
+        if let Some(old) = self.sessions.attach(session, idx)
+            && old != idx
+        {
+            self.watches.drop_conn(old);
+            replies::close(&mut self.conns, cx.fx, old);
+        }
+        if let Some(conn) = self.conns.get_mut(idx) {
+            conn.session = session;
+        }
+        let password = self.sessions.get(session).map_or([0; PASSWORD_BYTES], |s| s.password);
+        let answer = Connected { timeout_ms, session, password };
+        replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &answer, with_read_only);
+    }
+}

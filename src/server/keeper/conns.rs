@@ -1,0 +1,294 @@
+//! The keeper's view of client connections: who is behind each, and what of theirs is still to be answered, in order.
+//!
+//! Replies leave a connection in the order of its requests (T4). A request whose answer isn't known yet stands in the
+//! connection's queue, and everything behind it waits: reads as copies of their bytes, refused writes as the zxid at which
+//! they were judged. Connections are addressed by a dense index, which the watch table uses too.
+
+use crate::base::ids::{ConnId, SessionId, Zxid};
+use crate::invariant;
+use crate::model::acl::Identity;
+use crate::model::error_code::ErrorCode;
+use crate::model::op_code::OpCode;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+/// How a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// No connect request yet.
+    Fresh,
+    /// Its session is being created.
+    Joining,
+    /// It has a session.
+    Ready,
+    /// It was told to close; whatever still comes from it is ignored.
+    Closing,
+}
+
+/// How a write is answered once it is applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WriteKind {
+    /// A new session: the answer to the connect request.
+    Session {
+        /// In the form of the request: with the read-only byte or without.
+        with_read_only: bool,
+    },
+    /// One operation.
+    Single(OpCode),
+    /// Several; checks leave no change but have a result.
+    Multi(Box<[OpCode]>),
+    /// The session ends.
+    Close,
+}
+
+/// A request whose turn hasn't come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// Answered when the transaction is applied.
+    Write {
+        /// Which transaction.
+        zxid: Zxid,
+        /// The client's number.
+        xid: i32,
+        /// The form of the answer.
+        kind: WriteKind,
+        /// For the latency figures.
+        received_ns: u64,
+    },
+    /// A refused write: answered once everything that it was judged against is committed and applied.
+    Refused {
+        /// The last transaction it was judged against.
+        at: Zxid,
+        /// The client's number.
+        xid: i32,
+        /// The error.
+        refusal: Refused,
+        /// For the latency figures.
+        received_ns: u64,
+    },
+    /// A sync: answered once the server has applied what was proposed when it came.
+    Sync {
+        /// The last proposed transaction then.
+        at: Zxid,
+        /// The client's number.
+        xid: i32,
+        /// The path, echoed.
+        path: Box<[u8]>,
+        /// For the latency figures.
+        received_ns: u64,
+    },
+    /// A read or ping behind one of the others.
+    Later {
+        /// The client's number.
+        xid: i32,
+        /// The operation.
+        op: OpCode,
+        /// Bytes of its body in [`Conn::held`].
+        len: usize,
+        /// For the latency figures.
+        received_ns: u64,
+    },
+}
+
+/// What a refused write is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// One error.
+    Code(ErrorCode),
+    /// A multi: errors in the places of its operations.
+    Multi {
+        /// Which one failed.
+        failed_idx: usize,
+        /// How.
+        code: ErrorCode,
+        /// How many there are.
+        count: usize,
+    },
+    /// One error, after which the connection is closed.
+    Last(ErrorCode),
+}
+
+/// Counters and last facts of a connection, as `cons` shows them.
+#[derive(Clone, Debug, Default)]
+pub struct ConnStats {
+    /// Frames and words received.
+    pub received: u64,
+    /// Replies and events sent.
+    pub sent: u64,
+    /// Wall clock of the accept, milliseconds.
+    pub established_ms: i64,
+    /// Short name of the last operation.
+    pub last_op: Option<&'static str>,
+    /// Number of the last request.
+    pub last_cxid: i64,
+    /// Zxid of the last reply.
+    pub last_zxid: Zxid,
+    /// Monotonic milliseconds of the last reply.
+    pub last_response_ms: u64,
+    /// Latencies in milliseconds.
+    pub last_latency_ms: u64,
+    /// Lowest; meaningless while `answered` is 0.
+    pub min_latency_ms: u64,
+    /// Highest.
+    pub max_latency_ms: u64,
+    /// Sum of all.
+    pub total_latency_ms: u64,
+    /// Requests answered.
+    pub answered: u64,
+}
+
+impl ConnStats {
+    /// Books an answer that took `latency_ms`.
+    pub fn answer(&mut self, latency_ms: u64, zxid: Zxid, mono_ms: u64) {
+        self.min_latency_ms = if self.answered == 0 { latency_ms } else { self.min_latency_ms.min(latency_ms) };
+        self.max_latency_ms = self.max_latency_ms.max(latency_ms);
+        self.total_latency_ms += latency_ms;
+        self.last_latency_ms = latency_ms;
+        self.last_zxid = zxid;
+        self.last_response_ms = mono_ms;
+        self.answered += 1;
+    }
+
+    /// Forgets what `crst` resets.
+    pub fn reset(&mut self) {
+        let kept = ConnStats { established_ms: self.established_ms, ..ConnStats::default() };
+        *self = kept;
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// Its name at the front.
+    pub id: ConnId,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// How it stands.
+    pub phase: Phase,
+    /// Its session once it is [`Phase::Joining`] or later.
+    pub session: SessionId,
+    /// Who it is known as; starts with its address.
+    pub identities: Vec<Identity>,
+    /// What isn't answered, oldest first.
+    pub queue: VecDeque<Waiting>,
+    /// Bodies of the queue's [`Waiting::Later`] entries, in their order.
+    pub held: VecDeque<u8>,
+    /// For `cons`.
+    pub stats: ConnStats,
+}
+
+/// All connections, by dense index.
+#[derive(Debug, Default)]
+pub struct Conns {
+    slots: Vec<Option<Conn>>,
+    free: Vec<u32>,
+    by_id: HashMap<ConnId, u32>,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+impl Conns {
+    /// Adds a fresh connection.
+    pub fn add(&mut self, id: ConnId, peer: SocketAddr, established_ms: i64) -> u32 {
+        let identity = Identity { scheme: b"ip".to_vec(), id: peer.ip().to_canonical().to_string().into_bytes() };
+        let conn = Conn {
+            id,
+            peer,
+            phase: Phase::Fresh,
+            session: SessionId::NONE,
+            identities: vec![identity],
+            queue: VecDeque::new(),
+            held: VecDeque::new(),
+            stats: ConnStats { established_ms, last_cxid: -1, ..ConnStats::default() },
+        };
+        *self.per_address.entry(peer.ip()).or_default() += 1;
+        let idx = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("fewer connections than 2^32")
+        });
+        self.slots[idx as usize] = Some(conn);
+        let before = self.by_id.insert(id, idx);
+        invariant!(before.is_none(), "{id:?} opened twice");
+        idx
+    }
+
+    /// Removes one.
+    pub fn remove(&mut self, idx: u32) -> Option<Conn> {
+        let conn = self.slots.get_mut(idx as usize)?.take()?;
+        self.by_id.remove(&conn.id);
+        self.free.push(idx);
+        let ip = conn.peer.ip();
+        if let Some(count) = self.per_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&ip);
+            }
+        }
+        Some(conn)
+    }
+
+    /// Index of a connection by its name.
+    #[must_use]
+    pub fn find(&self, id: ConnId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The connection at `idx`.
+    #[must_use]
+    pub fn get(&self, idx: u32) -> Option<&Conn> {
+        self.slots.get(idx as usize)?.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, idx: u32) -> Option<&mut Conn> {
+        self.slots.get_mut(idx as usize)?.as_mut()
+    }
+
+    /// All of them with their index.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Conn)> {
+        (0u32..).zip(&self.slots).filter_map(|(idx, slot)| Some((idx, slot.as_ref()?)))
+    }
+
+    /// All of them, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// Connections from `ip`.
+    #[must_use]
+    pub fn from_address(&self, ip: IpAddr) -> usize {
+        self.per_address.get(&ip).copied().unwrap_or(0)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+impl Conn {
+    /// Puts a read or ping behind what waits already.
+    pub fn hold(&mut self, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+        self.held.extend(body);
+        self.queue.push_back(Waiting::Later { xid, op, len: body.len(), received_ns });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::FrontId;
+
+    #[test]
+    fn indexes_are_reused_and_addresses_counted() {
+        let mut conns = Conns::default();
+        let peer: SocketAddr = "10.0.0.1:7".parse().unwrap();
+        let (a, b) = (ConnId::new(FrontId(0), 1), ConnId::new(FrontId(0), 2));
+        let (ia, ib) = (conns.add(a, peer, 0), conns.add(b, peer, 0));
+        assert_eq!(conns.from_address(peer.ip()), 2);
+        assert!(conns.remove(ia).is_some() && conns.remove(ia).is_none());
+        assert_eq!(conns.add(ConnId::new(FrontId(0), 3), peer, 0), ia);
+        assert_eq!((conns.find(a), conns.find(b)), (None, Some(ib)));
+    }
+}

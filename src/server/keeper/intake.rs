@@ -1,0 +1,104 @@
+//! Requests come in: decoded once, judged or answered at once, or put behind what the connection still waits for.
+
+use super::conns::{Phase, Refused, Waiting};
+use super::replies::Answer;
+use super::{Cx, Gate, Keeper, replies};
+use crate::auth;
+use crate::base::ids::{ConnId, Zxid};
+use crate::base::memory::BatchMemory;
+use crate::model::error_code::ErrorCode;
+use crate::model::op_code::OpCode;
+use crate::model::request::Request;
+use crate::server::mail::Then;
+use crate::wire::client::decode::decode_request;
+
+impl<M: BatchMemory> Keeper<M> {
+    pub(super) fn on_request(&mut self, cx: &mut Cx<'_, M>, id: ConnId, xid: i32, op: i32, body: &[u8], received_ns: u64) {
+        let Some(idx) = self.ready_to_hear(id, body.len() + 8) else { return };
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        if conn.phase != Phase::Ready {
+            return self.hang_up(cx, idx, "a request before the session");
+        }
+        let session = conn.session;
+        conn.stats.last_cxid = i64::from(xid);
+        conn.stats.last_op = Some(OpCode::from_wire(op).map_or("NA", OpCode::short_name));
+        self.sessions.touch(session, cx.now.mono);
+        match OpCode::from_wire(op) {
+            // They pass by everything that waits (T5).
+            Some(OpCode::Auth) => self.on_auth(cx, idx, xid, body, received_ns),
+            Some(OpCode::Sasl) => self.on_sasl(cx, idx, xid, received_ns),
+            // A check stands only inside a multi (T19).
+            None | Some(OpCode::Check) => self.refuse(cx, idx, xid, Refused::Last(ErrorCode::Unimplemented), received_ns),
+            Some(_) if self.prep.is_closing(session) => {
+                self.refuse(cx, idx, xid, Refused::Code(ErrorCode::SessionExpired), received_ns);
+            }
+            Some(op) if op.is_write() => self.on_write(cx, idx, xid, op, body, received_ns),
+            Some(OpCode::Sync) => self.on_sync(cx, idx, xid, body, received_ns),
+            Some(op) => self.on_read(cx, idx, xid, op, body, received_ns),
+        }
+    }
+
+    /// A read or ping: at once when nothing of the connection waits, else behind it.
+    fn on_read(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        if conn.queue.is_empty() {
+            self.execute(cx, idx, xid, op, body, received_ns);
+        } else {
+            conn.hold(xid, op, body, received_ns);
+        }
+    }
+
+    /// Confirmed by everything that was proposed before it (T12; in an ensemble also by a quorum).
+    fn on_sync(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, body: &[u8], received_ns: u64) {
+        let path = match decode_request(OpCode::Sync, body) {
+            Ok(Request::Sync { path }) => path,
+            _ => return self.refuse(cx, idx, xid, Refused::Code(ErrorCode::MarshallingError), received_ns),
+        };
+        let waiting = Waiting::Sync { at: self.proposed, xid, path: path.into(), received_ns };
+        self.wait_for_position(cx, idx, self.proposed, waiting);
+    }
+
+    /// An error for a request in its turn: once everything that it was judged against is committed and applied, so that it
+    /// never shows a state that could still be lost.
+    pub(super) fn refuse(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, refusal: Refused, received_ns: u64) {
+        let at = self.proposed;
+        self.wait_for_position(cx, idx, at, Waiting::Refused { at, xid, refusal, received_ns });
+    }
+
+    fn wait_for_position(&mut self, cx: &mut Cx<'_, M>, idx: u32, at: Zxid, waiting: Waiting) {
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        conn.queue.push_back(waiting);
+        let id = conn.id;
+        if at <= self.applied {
+            self.drain(cx, idx);
+        } else {
+            self.gates.push_back(Gate { at, conn: id });
+        }
+    }
+
+    /// Adds an identity to the connection. The answer carries zxid 0; a failure closes the connection.
+    fn on_auth(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, body: &[u8], received_ns: u64) {
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        let outcome = match decode_request(OpCode::Auth, body) {
+            Ok(Request::Auth { scheme, auth }) => auth::authenticate(scheme, auth, &self.options.auth, &mut conn.identities),
+            _ => auth::Outcome::Failed,
+        };
+        let ok = outcome == auth::Outcome::Accepted;
+        let (err, then) = if ok { (None, Then::Keep) } else { (Some(ErrorCode::AuthFailed), Then::Close) };
+        if !ok {
+            self.stats.auth_failed += 1;
+            let peer = conn.peer;
+            self.complain(cx, &format!("authentication of {peer} failed; its connection is closed"));
+        }
+        let head = Answer { xid, zxid: Zxid::ZERO, err, received_ns, then };
+        replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |_| {});
+    }
+
+    /// SASL isn't built yet: the exchange fails in the protocol's own words (error and null token, T68), then the connection
+    /// closes.
+    fn on_sasl(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, received_ns: u64) {
+        self.stats.auth_failed += 1;
+        self.complain(cx, "a client wants SASL, which this server doesn't offer yet; its connection is closed");
+        replies::sasl_failed(&mut self.conns, &mut self.stats, cx, idx, xid, received_ns);
+    }
+}

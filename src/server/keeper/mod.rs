@@ -1,0 +1,293 @@
+//! The keeper: the single writer of all state, and so the place where order, atomic multis and watch order are free.
+//!
+//! It is handed bursts of requests, completions of the disk and the time, and leaves encoded replies, disk effects and notes
+//! in [`Effects`]. It never waits. The life of a write: `intake` decodes it, `prep` judges it, its record goes into the open
+//! batch ([`crate::log`]), a turn submits the batch, its completion moves the durable position, `apply` applies what is
+//! committed, fires watches and then releases the reply. Everything a connection must see goes through one outbox in order,
+//! so no reply overtakes the event of a change it shows.
+
+use crate::auth::AuthOptions;
+use crate::base::fatal::FatalError;
+use crate::base::ids::{ConnId, SessionId, Zxid};
+use crate::base::memory::{BatchMemory, BatchPool};
+use crate::base::prng::Prng;
+use crate::base::time::{MonoMs, Now};
+use crate::log::{DiskEffect, Log};
+use crate::model::ops::OpBuf;
+use crate::prep::{Prep, PrepOptions};
+use crate::server::config::Config;
+use crate::server::mail::{Burst, Item, Outboxes};
+use crate::server::note::{Level, Note, RateLimit};
+use crate::session::Sessions;
+use crate::tree::Tree;
+use crate::tree::watch::Watches;
+use conns::Conns;
+use hashbrown::HashMap;
+use stats::Stats;
+use std::collections::VecDeque;
+
+mod apply;
+mod connect;
+pub mod conns;
+mod intake;
+mod reads;
+mod replies;
+mod snapshots;
+pub mod stats;
+mod upkeep;
+mod watching;
+mod words;
+mod writes;
+
+pub use snapshots::SnapshotOptions;
+pub use words::WordOptions;
+
+/// What the keeper needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct KeeperOptions {
+    /// How writes are judged.
+    pub prep: PrepOptions,
+    /// How credentials are judged.
+    pub auth: AuthOptions,
+    /// When snapshots are taken.
+    pub snapshot: SnapshotOptions,
+    /// Facts that four-letter words show.
+    pub words: WordOptions,
+    /// Number of fronts.
+    pub fronts: usize,
+    /// Connections from one address, 0 for any number.
+    pub conns_per_address_max: usize,
+    /// All connections, 0 for any number.
+    pub conns_max: usize,
+    /// How often containers and TTL nodes are looked for.
+    pub reap_interval_ms: u64,
+    /// Nodes reaped in a minute.
+    pub reap_per_minute_max: usize,
+    /// A request that takes longer is noted with the stage it waited for.
+    pub slow_request_ms: u64,
+    /// Batches in memory, not yet durable and applied, before no more is taken in.
+    pub batches_held_max: usize,
+}
+
+/// What a turn leaves for the host.
+#[derive(Debug)]
+pub struct Effects<M> {
+    /// For the fronts.
+    pub outboxes: Outboxes,
+    /// For the log shards.
+    pub disk: Vec<DiskEffect<M>>,
+    /// For the log of the process.
+    pub notes: Vec<Note>,
+    /// The process must end.
+    pub stop: Option<FatalError>,
+}
+
+impl<M> Effects<M> {
+    /// Empty ones.
+    #[must_use]
+    pub fn new(fronts: usize) -> Effects<M> {
+        Effects { outboxes: Outboxes::new(fronts), disk: Vec::new(), notes: Vec::new(), stop: None }
+    }
+
+    /// Adds a line.
+    pub fn note(&mut self, level: Level, text: impl Into<String>) {
+        self.notes.push(Note { level, text: text.into() });
+    }
+}
+
+/// What every entry into the keeper is given: the time, memory, and where to leave effects.
+pub struct Cx<'a, M: BatchMemory> {
+    /// Read once for the turn.
+    pub now: Now,
+    /// Memory for batches.
+    pub pool: &'a mut dyn BatchPool<Memory = M>,
+    /// Where effects go.
+    pub fx: &'a mut Effects<M>,
+}
+
+/// Somebody waits until everything up to a position is applied.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    at: Zxid,
+    conn: ConnId,
+}
+
+/// See the module's description.
+pub struct Keeper<M: BatchMemory> {
+    options: KeeperOptions,
+    tree: Tree,
+    watches: Watches,
+    sessions: Sessions,
+    prep: Prep,
+    log: Log<M>,
+    conns: Conns,
+    /// Connections whose new session is being created.
+    joining: HashMap<SessionId, u32>,
+    /// In order of their position.
+    gates: VecDeque<Gate>,
+    /// The last transaction that was judged and encoded.
+    proposed: Zxid,
+    /// The same as the tree's position.
+    applied: Zxid,
+    prng: Prng,
+    ops: OpBuf,
+    scratch: Vec<u8>,
+    snapshots: snapshots::Snapshots,
+    stats: Stats,
+    complaints: RateLimit,
+    next_reap: MonoMs,
+    stopping: bool,
+    was_full: bool,
+}
+
+/// What recovery gives the keeper to begin with.
+pub struct Recovered<M: BatchMemory> {
+    /// The tree with everything applied.
+    pub tree: Tree,
+    /// The sessions that live.
+    pub sessions: Sessions,
+    /// The log, ready to append.
+    pub log: Log<M>,
+    /// Zxid of the newest good snapshot, if there is one.
+    pub snapshot_zxid: Option<Zxid>,
+}
+
+impl<M: BatchMemory> Keeper<M> {
+    /// A keeper over recovered state. `prng` is its own stream (session passwords, snapshot jitter).
+    #[must_use]
+    pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
+        let Recovered { tree, mut sessions, log, snapshot_zxid } = recovered;
+        let applied = tree.last_zxid();
+        sessions.restart_timers(now.mono);
+        let mut snapshot_prng = prng.stream("snapshot");
+        Keeper {
+            prep: Prep::new(options.prep.clone(), hash_seed),
+            watches: Watches::new(hash_seed),
+            snapshots: snapshots::Snapshots::new(options.snapshot.clone(), snapshot_zxid, applied, &mut snapshot_prng),
+            next_reap: now.mono.plus(options.reap_interval_ms),
+            options,
+            tree,
+            sessions,
+            log,
+            conns: Conns::default(),
+            joining: HashMap::new(),
+            gates: VecDeque::new(),
+            proposed: applied,
+            applied,
+            prng,
+            ops: OpBuf::default(),
+            scratch: Vec::new(),
+            stats: Stats::default(),
+            complaints: RateLimit::default(),
+            stopping: false,
+            was_full: false,
+        }
+    }
+
+    /// Takes in what a front collected. Replies that need no transaction are encoded at once.
+    pub fn on_burst(&mut self, cx: &mut Cx<'_, M>, burst: &Burst) {
+        for item in &burst.items {
+            match item {
+                Item::Opened { conn, peer } => self.on_opened(cx, *conn, *peer),
+                Item::Connect { conn, body } => self.on_connect(cx, *conn, &burst.bytes[body.clone()], burst.received_ns),
+                Item::Request { conn, xid, op, body } => {
+                    self.on_request(cx, *conn, *xid, *op, &burst.bytes[body.clone()], burst.received_ns);
+                }
+                Item::Word { conn, word, argument } => self.on_word(cx, *conn, *word, *argument),
+                Item::Closed { conn } => self.on_closed(*conn),
+            }
+        }
+    }
+
+    /// One turn, after everything that was ready has been taken in: commit and apply what is durable, then submit what was
+    /// taken in meanwhile.
+    pub fn turn(&mut self, cx: &mut Cx<'_, M>) {
+        self.tree.set_now(cx.now.mono);
+        self.commit_and_apply(cx);
+        self.step_snapshot(cx);
+        self.log.submit(&mut cx.fx.disk);
+        self.look_for_fault(cx);
+    }
+
+    /// Whether requests may be handed in; if not, the host leaves the sockets unread until a turn changes that.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.log.stats().held < self.options.batches_held_max
+    }
+
+    /// Whether there is work that no mail will bring: the host runs another turn soon.
+    #[must_use]
+    pub fn wants_turn(&self) -> bool {
+        self.snapshots.wants_turn()
+    }
+
+    /// The last applied transaction.
+    #[must_use]
+    pub fn applied(&self) -> Zxid {
+        self.applied
+    }
+
+    /// The last transaction that was judged and encoded.
+    #[must_use]
+    pub fn proposed(&self) -> Zxid {
+        self.proposed
+    }
+
+    /// The tree, to be looked at.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The sessions, to be looked at.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The log, to be looked at.
+    #[must_use]
+    pub fn log(&self) -> &Log<M> {
+        &self.log
+    }
+
+    /// A line about trouble that a client can cause at will.
+    fn complain(&mut self, cx: &mut Cx<'_, M>, text: &str) {
+        if let Some(left_out) = self.complaints.admit(cx.now.mono) {
+            let more = if left_out > 0 { format!(" ({left_out} lines like it left out)") } else { String::new() };
+            cx.fx.note(Level::Warn, format!("{text}{more}"));
+        }
+    }
+}
+
+impl KeeperOptions {
+    /// From the configuration.
+    #[must_use]
+    pub fn from_config(config: &Config, fronts: usize) -> KeeperOptions {
+        KeeperOptions {
+            prep: PrepOptions {
+                skip_acl: config.skip_acl,
+                extended_types: config.extended_types,
+                enforce_quota: config.enforce_quota,
+                reconfig_enabled: config.reconfig_enabled,
+            },
+            auth: AuthOptions {
+                digest_enabled: config.digest_auth_enabled,
+                super_digest: config.super_digest.as_ref().map(|d| d.as_bytes().to_vec()),
+                ensemble_names: config.ensemble_names.clone(),
+            },
+            snapshot: SnapshotOptions,
+            words: WordOptions,
+            fronts,
+            conns_per_address_max: config.max_client_cnxns.unwrap_or(0) as usize,
+            conns_max: config.max_cnxns.unwrap_or(0) as usize,
+            reap_interval_ms: u64::from(config.container_check_interval_ms),
+            reap_per_minute_max: config.container_max_per_minute as usize,
+            slow_request_ms: config.slow_request_ms.unwrap_or(u64::MAX),
+            batches_held_max: BATCHES_HELD_SOFT_MAX,
+        }
+    }
+}
+
+/// Batches in memory at which the host hands nothing more in.
+const BATCHES_HELD_SOFT_MAX: usize = 64;

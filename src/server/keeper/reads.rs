@@ -1,0 +1,189 @@
+//! Reads, answered from the applied state. A read comes here only when nothing of its own session is still to be applied.
+
+use super::replies::Answer;
+use super::{Cx, Keeper, replies};
+use crate::auth;
+use crate::base::memory::BatchMemory;
+use crate::model::acl::{AclList, permits, perms};
+use crate::model::error_code::ErrorCode;
+use crate::model::op_code::OpCode;
+use crate::model::request::Request;
+use crate::model::watch_kind::WatchMode;
+use crate::tree::{NodeId, Tree};
+use crate::wire::client::decode::decode_request;
+use crate::wire::client::reply::Reply;
+
+/// Which nodes a connection may look at.
+pub(super) struct Eyes<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) identities: &'a [crate::model::acl::Identity],
+    pub(super) skip_acl: bool,
+}
+
+impl Eyes<'_> {
+    fn may(&self, node: NodeId, wanted: i32) -> bool {
+        self.skip_acl || permits(self.tree.acl(node), wanted, self.identities)
+    }
+
+    /// The node, if it exists and one of the `wanted` permissions is there (T16: first existence, then permission).
+    fn open(&self, path: &[u8], wanted: i32) -> Result<NodeId, ErrorCode> {
+        let node = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
+        if self.may(node, wanted) { Ok(node) } else { Err(ErrorCode::NoAuth) }
+    }
+}
+
+impl<M: BatchMemory> Keeper<M> {
+    /// Carries out one read and sends its answer.
+    pub(super) fn execute(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+        let zxid = self.applied;
+        let Ok(request) = decode_request(op, body) else {
+            let head = Answer::error(xid, zxid, ErrorCode::MarshallingError, received_ns);
+            return replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |_| {});
+        };
+        let head = Answer::ok(xid, zxid, received_ns);
+        let done = match &request {
+            Request::Ping => Ok(()),
+            Request::SetWatches(lists) => self.set_watches(cx, idx, lists),
+            Request::AddWatch { path, mode } => self.add_watch(idx, path, *mode),
+            Request::CheckWatches { path, kind } => self.check_watches(idx, path, *kind),
+            Request::RemoveWatches { path, kind } => self.remove_watches(idx, path, *kind),
+            _ => return self.look(cx, idx, head, &request),
+        };
+        match done {
+            Ok(()) if op == OpCode::AddWatch => {
+                replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |r| {
+                    r.put_ok_record();
+                });
+            }
+            Ok(()) => replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |_| {}),
+            Err(code) => {
+                let head = Answer { err: Some(code), ..head };
+                replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |_| {});
+            }
+        }
+    }
+
+    /// Reads of the tree. Registering the watch and looking are one step, so no event can fall between (T26).
+    fn look(&mut self, cx: &mut Cx<'_, M>, idx: u32, head: Answer, request: &Request<'_>) {
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        // The identities are lent out for the look, because answering needs the connection.
+        let identities = std::mem::take(&mut conn.identities);
+        let session = conn.session;
+        let eyes = Eyes { tree: &self.tree, identities: &identities, skip_acl: self.options.prep.skip_acl };
+        let (conns, stats) = (&mut self.conns, &mut self.stats);
+        let found = find(&eyes, request);
+        if let Some((path, mode)) = watch_of(request, found.is_ok(), found.as_ref().err().copied()) {
+            self.watches.add(idx, path, mode);
+        }
+        match found {
+            Err(code) => replies::answer(conns, stats, cx, idx, Answer { err: Some(code), ..head }, |_| {}),
+            Ok(node) => {
+                let who = Who { session, extended: &eyes };
+                replies::answer(conns, stats, cx, idx, head, |reply| who.write(reply, request, node));
+            }
+        }
+        if let Some(conn) = self.conns.get_mut(idx) {
+            conn.identities = identities;
+        }
+    }
+}
+
+/// The node that a read is about, or why it can't be shown. Reads without a node give the root.
+fn find(eyes: &Eyes<'_>, request: &Request<'_>) -> Result<NodeId, ErrorCode> {
+    match request {
+        Request::Exists { path, .. } if path.contains(&0) => Err(ErrorCode::BadArguments),
+        Request::Exists { path, .. }
+        | Request::GetData { path, .. }
+        | Request::GetChildren { path, .. }
+        | Request::GetChildren2 { path, .. }
+        | Request::GetAllChildrenNumber { path } => eyes.open(path, perms::READ),
+        Request::GetAcl { path } => eyes.open(path, perms::READ | perms::ADMIN),
+        Request::MultiRead(_) | Request::GetEphemerals { .. } | Request::WhoAmI => eyes.tree.find(b"/").ok_or(ErrorCode::SystemError),
+        _ => Err(ErrorCode::Unimplemented),
+    }
+}
+
+/// The watch that a read leaves: exists also on a missing node, the others only when they succeed (T25).
+fn watch_of<'a>(request: &Request<'a>, found: bool, error: Option<ErrorCode>) -> Option<(&'a [u8], WatchMode)> {
+    match request {
+        Request::Exists { path, watch: true } if found || error == Some(ErrorCode::NoNode) => Some((path, WatchMode::Data)),
+        Request::GetData { path, watch: true } if found => Some((path, WatchMode::Data)),
+        Request::GetChildren { path, watch: true } | Request::GetChildren2 { path, watch: true } if found => {
+            Some((path, WatchMode::Children))
+        }
+        _ => None,
+    }
+}
+
+/// Who reads.
+struct Who<'a> {
+    session: crate::base::ids::SessionId,
+    extended: &'a Eyes<'a>,
+}
+
+impl Who<'_> {
+    fn write(&self, reply: &mut Reply<'_>, request: &Request<'_>, node: NodeId) {
+        let tree = self.extended.tree;
+        match request {
+            Request::Exists { .. } => {
+                reply.put_stat(&tree.stat(node));
+            }
+            Request::GetData { .. } => {
+                reply.put_buffer(tree.data(node)).put_stat(&tree.stat(node));
+            }
+            Request::GetChildren { .. } => {
+                reply.put_texts(tree.children(node));
+            }
+            Request::GetChildren2 { .. } => {
+                reply.put_texts(tree.children(node)).put_stat(&tree.stat(node));
+            }
+            Request::GetAllChildrenNumber { .. } => {
+                reply.put_int(i32::try_from(tree.descendants_count(node)).unwrap_or(i32::MAX));
+            }
+            Request::GetAcl { .. } => {
+                if self.extended.may(node, perms::ADMIN) {
+                    reply.put_acl(tree.acl(node));
+                } else {
+                    let masked = auth::masked_acl(tree.acl(node));
+                    reply.put_acl(AclList::parse(&masked).unwrap_or(tree.acl(node)));
+                }
+                reply.put_stat(&tree.stat(node));
+            }
+            Request::GetEphemerals { prefix } => self.write_ephemerals(reply, prefix),
+            Request::WhoAmI => {
+                reply.put_identities(&auth::who_am_i(self.extended.identities));
+            }
+            Request::MultiRead(ops) => self.write_multi(reply, ops),
+            _ => {}
+        }
+    }
+
+    /// The prefix is plain text; empty, blank or `/` means all (T50).
+    fn write_ephemerals(&self, reply: &mut Reply<'_>, prefix: &[u8]) {
+        let tree = self.extended.tree;
+        let all = prefix.trim_ascii().is_empty() || prefix == b"/";
+        let mut paths = Vec::new();
+        for node in tree.ephemerals_of(self.session) {
+            let mut path = Vec::new();
+            tree.path_of(node, &mut path);
+            if all || path.starts_with(prefix) {
+                paths.push(path);
+            }
+        }
+        paths.sort_unstable();
+        reply.put_texts(paths.iter().map(Vec::as_slice));
+    }
+
+    /// Every operation stands alone, errors in their places; watch flags count for nothing.
+    fn write_multi(&self, reply: &mut Reply<'_>, ops: &[Request<'_>]) {
+        let tree = self.extended.tree;
+        for op in ops {
+            match (op, find(self.extended, op)) {
+                (_, Err(code)) => reply.put_multi_error(Some(code)),
+                (Request::GetData { .. }, Ok(node)) => reply.put_multi_data(tree.data(node), &tree.stat(node)),
+                (_, Ok(node)) => reply.put_multi_children(tree.children(node)),
+            }
+        }
+        reply.put_multi_end();
+    }
+}

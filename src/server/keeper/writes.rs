@@ -1,0 +1,99 @@
+//! Writes: judged against the tree and what is outstanding, encoded once into the open batch, queued for their answer.
+
+use super::conns::{Refused, Waiting, WriteKind};
+use super::{Cx, Keeper};
+use crate::auth;
+use crate::base::ids::{SessionId, Zxid};
+use crate::base::limits::RECORD_BYTES_MAX;
+use crate::base::memory::BatchMemory;
+use crate::model::error_code::ErrorCode;
+use crate::model::op_code::OpCode;
+use crate::model::request::{CreateOp, Request};
+use crate::model::txn::TxnHead;
+use crate::prep::{Asker, Refusal};
+use crate::wire::client::decode::decode_request;
+
+/// Batches in memory at which writes are refused. The host stops handing requests in long before; only what one burst brings
+/// counts on top.
+const BATCHES_HELD_HARD_MAX: usize = 900;
+
+impl<M: BatchMemory> Keeper<M> {
+    pub(super) fn on_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+        let verdict = match decode_request(op, body) {
+            Ok(request) => self.judge(cx, idx, xid, op, &request),
+            Err(_) => Err(Refused::Code(ErrorCode::MarshallingError)),
+        };
+        match verdict {
+            Ok((zxid, kind)) => {
+                if let Some(conn) = self.conns.get_mut(idx) {
+                    conn.queue.push_back(Waiting::Write { zxid, xid, kind, received_ns });
+                }
+            }
+            Err(refusal) => self.refuse(cx, idx, xid, refusal, received_ns),
+        }
+    }
+
+    /// Judges one write and, if it may happen, puts its transaction into the open batch.
+    fn judge(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, request: &Request<'_>) -> Result<(Zxid, WriteKind), Refused> {
+        let Some(conn) = self.conns.get(idx) else { return Err(Refused::Code(ErrorCode::SystemError)) };
+        let session = conn.session;
+        if self.refuses_writes() && op != OpCode::CloseSession {
+            return Err(Refused::Code(ErrorCode::SystemError));
+        }
+        let next = self.next_zxid();
+        self.ops.clear();
+        if op == OpCode::CloseSession {
+            self.sessions.mark_closing(session);
+            self.prep.judge_close(&self.tree, session, next, &mut self.ops);
+            return Ok((self.propose(cx, session, xid), WriteKind::Close));
+        }
+        let identities = &conn.identities;
+        let auth_options = &self.options.auth;
+        let resolve = |list: Option<&[u8]>, out: &mut Vec<u8>| auth::resolve_acl(list, identities, auth_options, out);
+        let asker = Asker { session, identities, resolve: &resolve };
+        match self.prep.judge(&self.tree, &asker, request, next, &mut self.ops) {
+            Ok(()) => {}
+            Err(Refusal::Code(code)) => return Err(Refused::Code(code)),
+            Err(Refusal::Multi { failed_idx, code, count }) => return Err(Refused::Multi { failed_idx, code, count }),
+        }
+        let kind = match request {
+            Request::Multi(ops) => WriteKind::Multi(ops.iter().map(op_in_multi).collect()),
+            _ => WriteKind::Single(op),
+        };
+        Ok((self.propose(cx, session, xid), kind))
+    }
+
+    /// Whether a write would find no room, or nothing after a fault may be acknowledged.
+    pub(super) fn refuses_writes(&self) -> bool {
+        self.log.is_full() || self.log.fault().is_some() || self.stopping || self.log.stats().held >= BATCHES_HELD_HARD_MAX
+    }
+
+    pub(super) fn next_zxid(&self) -> Zxid {
+        // 2^40 transactions in one epoch are two weeks at a million a second; a standalone server's epoch is 0, and its
+        // counter runs on into the next epoch's range, which keeps the order.
+        Zxid(self.proposed.0 + 1)
+    }
+
+    /// Encodes the changes in `self.ops` as the next transaction.
+    pub(super) fn propose(&mut self, cx: &mut Cx<'_, M>, session: SessionId, cxid: i32) -> Zxid {
+        let zxid = self.next_zxid();
+        let head = TxnHead { zxid, session, cxid, time_ms: cx.now.wall_ms };
+        crate::invariant!(self.ops.payload_len() <= RECORD_BYTES_MAX, "a transaction of {} bytes at {zxid}", self.ops.payload_len());
+        let appended = self.log.append(cx.pool, &head, &self.ops);
+        crate::invariant!(appended.is_ok(), "{zxid} was judged although the log takes nothing: {appended:?}");
+        self.proposed = zxid;
+        zxid
+    }
+}
+
+fn op_in_multi(request: &Request<'_>) -> OpCode {
+    match request {
+        Request::Create(create) => match create.op {
+            CreateOp::Create => OpCode::Create,
+            CreateOp::Create2 | CreateOp::Container | CreateOp::Ttl => OpCode::Create2,
+        },
+        Request::Delete { .. } => OpCode::Delete,
+        Request::SetData { .. } => OpCode::SetData,
+        _ => OpCode::Check,
+    }
+}
