@@ -16,6 +16,7 @@ pub mod session;
 pub mod auth;
 pub mod prep;
 pub mod log;
+pub mod snapshot;
 pub mod wire;
 pub mod server;
 pub mod runtime;

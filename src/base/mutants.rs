@@ -29,7 +29,12 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "ack-before-durable", what: "applies and answers what isn't durable yet" },
     Mutant { name: "auth-everybody-is-super", what: "any digest credentials make a super user" },
+    Mutant { name: "disk-early-completion", what: "an append is reported before it is written" },
+    Mutant { name: "disk-error-swallowed", what: "a failed append is reported as done" },
+    Mutant { name: "disk-no-dsync", what: "the log is written without O_DSYNC" },
+    Mutant { name: "disk-short-write", what: "half of an append is written" },
     Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
     Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
     Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },
@@ -38,6 +43,9 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },
     Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
     Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
+    Mutant { name: "reply-before-watch", what: "the answer to a setData leaves before its watches fire" },
+    Mutant { name: "snapshot-checksum-ignored", what: "a damaged chunk of a snapshot is loaded" },
+    Mutant { name: "snapshot-rename-before-sync", what: "a snapshot gets its name before its bytes are durable" },
     Mutant { name: "wire-container-in-multi-is-plain", what: "a create with the container flag in a multi makes a plain node" },
     Mutant { name: "wire-failed-multi-tail-is-ok", what: "operations after the failed one of a multi are answered with 0" },
     Mutant { name: "wire-null-buffer-is-empty", what: "null data is read as empty data" },
