@@ -11,6 +11,8 @@
 mod acl_table;
 mod apply;
 mod arena;
+#[cfg(test)]
+mod behaviour_test;
 mod crc32;
 mod digest;
 mod ephemeral;
