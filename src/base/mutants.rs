@@ -29,27 +29,12 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
-    Mutant { name: "ack-before-durable", what: "applies and answers what isn't durable yet" },
-    Mutant { name: "auth-everybody-is-super", what: "any digest credentials make a super user" },
-    Mutant { name: "disk-early-completion", what: "an append is reported before it is written" },
-    Mutant { name: "disk-error-swallowed", what: "a failed append is reported as done" },
-    Mutant { name: "disk-no-dsync", what: "the log is written without O_DSYNC" },
-    Mutant { name: "disk-short-write", what: "half of an append is written" },
-    Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
-    Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
-    Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },
-    Mutant { name: "log_generation_not_raised", what: "starts again in the old log generation" },
-    Mutant { name: "log_ignores_hole", what: "replays past a missing batch" },
-    Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },
-    Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
-    Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
-    Mutant { name: "reply-before-watch", what: "the answer to a setData leaves before its watches fire" },
-    Mutant { name: "snapshot-checksum-ignored", what: "a damaged chunk of a snapshot is loaded" },
-    Mutant { name: "snapshot-rename-before-sync", what: "a snapshot gets its name before its bytes are durable" },
-    Mutant { name: "wire-container-in-multi-is-plain", what: "a create with the container flag in a multi makes a plain node" },
-    Mutant { name: "wire-failed-multi-tail-is-ok", what: "operations after the failed one of a multi are answered with 0" },
-    Mutant { name: "wire-null-buffer-is-empty", what: "null data is read as empty data" },
-    Mutant { name: "wire-read-only-byte-always", what: "the handshake's answer has the read-only byte that the client didn't send" },
+    Mutant { name: "tree-digest-keeps-old", what: "a change leaves the node's old part in the tree digest" },
+    Mutant { name: "tree-ephemeral-forgotten", what: "closing a session leaves its last ephemeral node" },
+    Mutant { name: "tree-old-image-skipped", what: "a node that changes during a scan is snapshot as it is afterwards" },
+    Mutant { name: "tree-parent-cversion-lost", what: "a creation doesn't count in its parent, so a sequence number comes twice" },
+    Mutant { name: "tree-pzxid-not-moved", what: "a deletion doesn't show in its parent's pzxid" },
+    Mutant { name: "tree-quota-not-charged", what: "usage below a quota isn't counted" },
 ];
 
 #[cfg(feature = "mutants")]

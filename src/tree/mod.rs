@@ -8,10 +8,11 @@
 //! hands everything to a snapshot and `load` takes it back; `ephemeral`, `expire`, `quota_usage` and `digest` keep what
 //! follows from the nodes.
 
-pub mod watch;
 mod acl_table;
 mod apply;
 mod arena;
+#[cfg(test)]
+mod behaviour_test;
 mod crc32;
 mod digest;
 mod ephemeral;

@@ -372,7 +372,7 @@ fn check_snapshot(tree: &mut Tree, model: &Model, snapshot: &Snapshot, prng: &mu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn random_histories_agree_with_the_model(seed: u64) {
         run_history(seed, 160);
@@ -381,5 +381,5 @@ proptest! {
 
 #[test]
 fn a_long_history_agrees_with_the_model() {
-    run_history(7, 3000);
+    run_history(7, 900);
 }
