@@ -28,7 +28,10 @@ pub struct Mutant {
 }
 
 /// Every fault that the code can be built with, in alphabetical order.
-pub const CATALOGUE: &[Mutant] = &[];
+pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
+    Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
+];
 
 #[cfg(feature = "mutants")]
 mod chosen {
