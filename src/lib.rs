@@ -11,4 +11,4 @@
 
 pub mod base;
 pub mod model;
-pub mod tree;
+pub mod session;

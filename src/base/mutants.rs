@@ -29,12 +29,8 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
-    Mutant { name: "tree-digest-keeps-old", what: "a change leaves the node's old part in the tree digest" },
-    Mutant { name: "tree-ephemeral-forgotten", what: "closing a session leaves its last ephemeral node" },
-    Mutant { name: "tree-old-image-skipped", what: "a node that changes during a scan is snapshot as it is afterwards" },
-    Mutant { name: "tree-parent-cversion-lost", what: "a creation doesn't count in its parent, so a sequence number comes twice" },
-    Mutant { name: "tree-pzxid-not-moved", what: "a deletion doesn't show in its parent's pzxid" },
-    Mutant { name: "tree-quota-not-charged", what: "usage below a quota isn't counted" },
+    Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
+    Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
 ];
 
 #[cfg(feature = "mutants")]
