@@ -11,3 +11,5 @@
 
 pub mod base;
 pub mod model;
+pub mod prep;
+pub mod tree;

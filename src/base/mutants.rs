@@ -28,7 +28,14 @@ pub struct Mutant {
 }
 
 /// Every fault that the code can be built with, in alphabetical order.
-pub const CATALOGUE: &[Mutant] = &[];
+pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "prep_check_skips_acl", what: "a check in a multi passes without READ" },
+    Mutant { name: "prep_closing_session_writes", what: "a session whose closing is outstanding still creates ephemeral nodes" },
+    Mutant { name: "prep_delete_checks_node_before_acl", what: "delete says NONODE for a missing node that it may not delete anyway" },
+    Mutant { name: "prep_failed_multi_leaves_overlay", what: "later requests are judged against a multi that failed" },
+    Mutant { name: "prep_sequence_ignores_outstanding", what: "sequence numbers come from the applied parent alone" },
+    Mutant { name: "prep_version_ignores_outstanding", what: "setData compares its version with the applied node alone" },
+];
 
 #[cfg(feature = "mutants")]
 mod chosen {
