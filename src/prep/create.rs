@@ -113,7 +113,7 @@ impl Bench<'_> {
 
     /// The number that a sequential child of `parent` gets: its persisted counter, outstanding creations included.
     fn sequence(&self, parent_path: &[u8], parent: &Look) -> i32 {
-        if mutant!("prep_sequence_ignores_outstanding") {
+        if mutant!("prep-sequence-ignores-outstanding") {
             return self.tree.find(parent_path).map_or(parent.state.cversion, |id| self.tree.persisted(id).cversion);
         }
         parent.state.cversion

@@ -18,7 +18,7 @@ impl Bench<'_> {
     pub(super) fn delete(&mut self, asker: &Asker<'_>, node_path: &[u8], version: i32) -> Result<(), ErrorCode> {
         self.prep.check_session(asker)?;
         let parent_path = parent_of_deletable(node_path)?;
-        let (parent, node) = if mutant!("prep_delete_checks_node_before_acl") {
+        let (parent, node) = if mutant!("prep-delete-checks-node-before-acl") {
             let node = self.look_existing(node_path)?;
             let parent = self.look_existing(parent_path)?;
             self.check_acl(asker, &parent, perms::DELETE)?;
@@ -52,22 +52,15 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Whether kind and age let the node go; children are another question.
+    /// Whether kind and age let the node go; children are another question. The tree keeps the ages, so a TTL node is
+    /// only due here when it is due there: one whose last child's deletion is outstanding waits for the next round.
     fn is_reapable(&self, node_path: &[u8], node: &Look, now: MonoMs) -> bool {
-        let age_ms = if node.state.is_young { 0 } else { self.age_ms(node_path, now) };
+        let is_due = || !node.state.is_young && self.tree.find(node_path).is_some_and(|id| self.tree.is_reapable(id, now));
         match NodeKind::from_owner(node.state.owner, self.prep.options.extended_types) {
             NodeKind::Persistent | NodeKind::Ephemeral(_) => false,
-            NodeKind::Ttl { ttl_ms } => age_ms > ttl_ms.cast_unsigned(),
-            NodeKind::Container => {
-                let never_used_ms = self.prep.options.container_never_used_ms;
-                node.state.cversion > 0 || (never_used_ms > 0 && age_ms > never_used_ms)
-            }
+            NodeKind::Container => node.state.cversion != 0 || is_due(),
+            NodeKind::Ttl { .. } => is_due(),
         }
-    }
-
-    /// How long the tree has had the node as it is, in milliseconds of this server's monotonic clock.
-    fn age_ms(&self, node_path: &[u8], now: MonoMs) -> u64 {
-        self.tree.find(node_path).map_or(0, |id| now.since(self.tree.unchanged_since(id)))
     }
 
     /// The overlay's part of a deletion.

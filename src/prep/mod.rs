@@ -12,6 +12,14 @@ mod multi;
 mod pending;
 mod quota;
 mod set;
+#[cfg(test)]
+pub(crate) mod test_bench;
+#[cfg(test)]
+mod test_equivalence;
+#[cfg(test)]
+mod test_precedence;
+#[cfg(test)]
+pub(crate) mod test_requests;
 
 use crate::base::ids::{SessionId, Zxid};
 use crate::base::time::MonoMs;
@@ -38,8 +46,6 @@ pub struct PrepOptions {
     pub enforce_quota: bool,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,
-    /// `znode.container.maxNeverUsedIntervalMs`: age at which a container that never had a child goes; 0 = never.
-    pub container_never_used_ms: u64,
 }
 
 /// Turns an ACL list as it was sent into the list to store, appended to the second argument, or refuses it with
@@ -214,7 +220,7 @@ impl Prep {
 
     /// What every request of a closing session gets (T40).
     fn check_session(&self, asker: &Asker<'_>) -> Result<(), ErrorCode> {
-        if self.is_closing(asker.session) && !mutant!("prep_closing_session_writes") { Err(ErrorCode::SessionExpired) } else { Ok(()) }
+        if self.is_closing(asker.session) && !mutant!("prep-closing-session-writes") { Err(ErrorCode::SessionExpired) } else { Ok(()) }
     }
 
     /// Reconfiguration isn't offered: refused as a standalone ZooKeeper does.

@@ -235,7 +235,7 @@ impl Pending {
     /// Puts everything back as it was at [`Pending::begin_multi`].
     pub(super) fn roll_back_multi(&mut self) {
         let Some(order_len) = self.recording_from.take() else { return };
-        if mutant!("prep_failed_multi_leaves_overlay") {
+        if mutant!("prep-failed-multi-leaves-overlay") {
             self.undo.clear();
             return;
         }

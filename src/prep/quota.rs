@@ -44,6 +44,12 @@ impl PendingUse {
         self.add(root, Use { count: -added.count, bytes: -added.bytes });
     }
 
+    /// All sums, to compare before and after.
+    #[cfg(test)]
+    pub(super) fn picture(&self) -> Vec<(Vec<u8>, i64, i64)> {
+        self.sums.iter().map(|(root, sum)| (root.clone(), sum.count, sum.bytes)).collect()
+    }
+
     pub(super) fn begin_multi(&mut self) {
         self.multi_from = self.order.len();
     }

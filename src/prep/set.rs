@@ -44,7 +44,7 @@ impl Bench<'_> {
     pub(super) fn check(&mut self, asker: &Asker<'_>, node_path: &[u8], expected: i32) -> Result<(), ErrorCode> {
         self.prep.check_session(asker)?;
         let node = self.look_valid(node_path)?;
-        if !mutant!("prep_check_skips_acl") {
+        if !mutant!("prep-check-skips-acl") {
             self.check_acl(asker, &node, perms::READ)?;
         }
         next_version(node.state.version, expected).map(drop)
@@ -56,7 +56,7 @@ impl Bench<'_> {
     }
 
     fn current_version(&self, node_path: &[u8], node: &Look) -> i32 {
-        if mutant!("prep_version_ignores_outstanding") {
+        if mutant!("prep-version-ignores-outstanding") {
             return self.tree.find(node_path).map_or(node.state.version, |id| self.tree.persisted(id).version);
         }
         node.state.version
