@@ -163,6 +163,11 @@ impl Model {
         })
     }
 
+    /// All nodes, sorted.
+    pub fn paths(&self) -> impl Iterator<Item = &[u8]> {
+        self.nodes.keys().map(Vec::as_slice)
+    }
+
     fn in_session(&self, turn: &Turn<'_>) -> Result<(), ErrorCode> {
         self.sessions.contains(&turn.session).then_some(()).ok_or(ErrorCode::SessionExpired)
     }

@@ -63,12 +63,24 @@ impl Model {
         let Some(root) = text.strip_prefix(QUOTA).and_then(|rest| rest.strip_suffix("/zookeeper_stats")) else { return };
         let below = self.nodes.iter().filter(|(other, _)| paths::is_at_or_below(other, root.as_bytes()));
         let used = below.fold((0, 0), |(count, bytes), (_, node)| (count + 1, bytes + node.data.as_ref().map_or(0, Vec::len) as i64));
+        // Whatever text the client gave it is gone, hard limits included.
+        if let Some(node) = self.nodes.get_mut(path) {
+            node.data = None;
+        }
         self.write_use(root, used.0, used.1);
     }
 
+    /// Hard limits that somebody wrote into the stats text stay there.
     fn write_use(&mut self, root: &str, count: i64, bytes: i64) {
+        let old = self.quota_text(root, "zookeeper_stats").unwrap_or_default();
+        let kept: String = ["byteHardLimit", "countHardLimit"]
+            .iter()
+            .filter(|key| old.contains(&format!("{key}=")))
+            .map(|key| format!(";{key}={}", number(&old, key)))
+            .collect();
+        let mark = if kept.is_empty() { "" } else { "=" };
         if let Some(node) = self.nodes.get_mut(format!("{QUOTA}{root}/zookeeper_stats").as_bytes()) {
-            node.data = Some(format!("count={count},bytes={bytes}").into_bytes());
+            node.data = Some(format!("count={count},bytes={bytes}{mark}{kept}").into_bytes());
         }
     }
 }
