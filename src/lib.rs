@@ -11,4 +11,8 @@
 
 pub mod base;
 pub mod model;
-pub mod session;
+pub mod tree;
+
+pub mod prep;
+
+pub mod sim;

@@ -29,8 +29,12 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
-    Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
-    Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
+    Mutant { name: "prep-check-skips-acl", what: "a check in a multi passes without READ" },
+    Mutant { name: "prep-closing-session-writes", what: "a session whose closing is outstanding still creates ephemeral nodes" },
+    Mutant { name: "prep-delete-checks-node-before-acl", what: "delete says NONODE for a missing node that it may not delete anyway" },
+    Mutant { name: "prep-failed-multi-leaves-overlay", what: "later requests are judged against a multi that failed" },
+    Mutant { name: "prep-sequence-ignores-outstanding", what: "sequence numbers come from the applied parent alone" },
+    Mutant { name: "prep-version-ignores-outstanding", what: "setData compares its version with the applied node alone" },
 ];
 
 #[cfg(feature = "mutants")]
