@@ -12,7 +12,5 @@
 pub mod base;
 pub mod model;
 pub mod tree;
-
 pub mod prep;
-
 pub mod sim;
