@@ -12,5 +12,12 @@
 pub mod base;
 pub mod model;
 pub mod tree;
+pub mod session;
+pub mod auth;
 pub mod prep;
+pub mod log;
+pub mod snapshot;
+pub mod wire;
+pub mod server;
+pub mod runtime;
 pub mod sim;

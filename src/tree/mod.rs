@@ -8,6 +8,7 @@
 //! hands everything to a snapshot and `load` takes it back; `ephemeral`, `expire`, `quota_usage` and `digest` keep what
 //! follows from the nodes.
 
+pub mod watch;
 mod acl_table;
 mod apply;
 mod arena;
@@ -21,6 +22,7 @@ mod index;
 mod load;
 #[cfg(test)]
 mod model_test;
+mod node;
 mod query;
 mod quota_usage;
 mod scan;
