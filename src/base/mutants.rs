@@ -31,6 +31,9 @@ pub struct Mutant {
 pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
     Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
+    Mutant { name: "watch-one-shot-stays", what: "a one-shot watch fires again and again" },
+    Mutant { name: "watch-outlives-connection", what: "the watches of a closed connection stay" },
+    Mutant { name: "watch-recursive-skips-ancestor", what: "a recursive watch sees children only, no deeper nodes" },
 ];
 
 #[cfg(feature = "mutants")]

@@ -1,0 +1,3 @@
+//! The tree of znodes and what hangs on it.
+
+pub mod watch;
