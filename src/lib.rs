@@ -9,6 +9,7 @@
 #![deny(clippy::unwrap_used, clippy::dbg_macro, clippy::todo, clippy::undocumented_unsafe_blocks)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
+pub mod auth;
 pub mod base;
 pub mod model;
 pub mod session;

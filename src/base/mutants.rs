@@ -29,6 +29,8 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "auth-any-id-is-valid", what: "an ACL may name unknown schemes and invalid ids" },
+    Mutant { name: "auth-everybody-is-super", what: "any digest token makes a super user" },
     Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
     Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
     Mutant { name: "watch-one-shot-stays", what: "a one-shot watch fires again and again" },
