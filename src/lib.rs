@@ -9,9 +9,15 @@
 #![deny(clippy::unwrap_used, clippy::dbg_macro, clippy::todo, clippy::undocumented_unsafe_blocks)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
-pub mod auth;
 pub mod base;
 pub mod model;
 pub mod tree;
 pub mod session;
-pub mod tree;
+pub mod auth;
+pub mod prep;
+pub mod log;
+pub mod snapshot;
+pub mod wire;
+pub mod server;
+pub mod runtime;
+pub mod sim;
