@@ -10,5 +10,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 pub mod base;
+pub mod cli;
 pub mod model;
 pub mod server;
