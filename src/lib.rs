@@ -10,7 +10,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 pub mod base;
-pub mod cli;
 pub mod model;
 pub mod tree;
 pub mod session;
@@ -22,3 +21,4 @@ pub mod wire;
 pub mod server;
 pub mod runtime;
 pub mod sim;
+pub mod cli;
