@@ -19,12 +19,13 @@ fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
 type Raw = (u8, Vec<u8>, Option<Vec<u8>>, Vec<u8>, i64, i32);
 
 fn push(ops: &mut OpBuf, (kind, path, data, acl, number, version): &Raw) {
+    let password = [*kind; 16];
     ops.push(match kind % 6 {
         0 => OpRef::Create { path, data: data.as_deref(), acl, owner: *number, parent_cversion: *version },
         1 => OpRef::Delete { path },
         2 => OpRef::SetData { path, data: data.as_deref(), version: *version },
         3 => OpRef::SetAcl { path, acl, aversion: *version },
-        4 => OpRef::CreateSession { timeout_ms: version.unsigned_abs(), password: &[*kind; 16] },
+        4 => OpRef::CreateSession { timeout_ms: version.unsigned_abs(), password: &password },
         _ => OpRef::CloseSession,
     });
 }

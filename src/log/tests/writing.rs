@@ -29,7 +29,7 @@ fn a_later_batch_that_lands_first_is_not_durable() {
         log.append(&mut pool, &head(Zxid::new(0, counter)), &set_data(b"x")).unwrap();
         log.submit(&mut out);
     }
-    let tickets: Vec<_> = out.iter().map(|e| match e {
+    let tickets = out.iter().map(|e| match e {
         DiskEffect::Append { ticket, .. } => *ticket,
         DiskEffect::Script { .. } => panic!("a script"),
     });
