@@ -11,8 +11,7 @@
 
 pub mod base;
 pub mod model;
-pub mod tree;
-
 pub mod prep;
+pub mod tree;
 
 pub mod sim;

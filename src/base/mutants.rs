@@ -35,6 +35,12 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "prep-failed-multi-leaves-overlay", what: "later requests are judged against a multi that failed" },
     Mutant { name: "prep-sequence-ignores-outstanding", what: "sequence numbers come from the applied parent alone" },
     Mutant { name: "prep-version-ignores-outstanding", what: "setData compares its version with the applied node alone" },
+    Mutant { name: "tree-digest-keeps-old", what: "a change leaves the node's old part in the tree digest" },
+    Mutant { name: "tree-ephemeral-forgotten", what: "closing a session leaves its last ephemeral node" },
+    Mutant { name: "tree-old-image-skipped", what: "a node that changes during a scan is snapshot as it is afterwards" },
+    Mutant { name: "tree-parent-cversion-lost", what: "a creation doesn't count in its parent, so a sequence number comes twice" },
+    Mutant { name: "tree-pzxid-not-moved", what: "a deletion doesn't show in its parent's pzxid" },
+    Mutant { name: "tree-quota-not-charged", what: "usage below a quota isn't counted" },
 ];
 
 #[cfg(feature = "mutants")]
