@@ -11,7 +11,8 @@
 
 pub mod base;
 pub mod model;
-pub mod prep;
 pub mod tree;
+
+pub mod prep;
 
 pub mod sim;
