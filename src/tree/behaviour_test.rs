@@ -199,6 +199,34 @@ fn load(damage: impl FnOnce(&mut Log)) -> Result<Tree, LoadError> {
 }
 
 #[test]
+fn usage_is_snapshot_as_it_was_and_counted_on_after_loading() {
+    let mut tree = Tree::new(OPTIONS);
+    for (path, data) in [("/a", ""), ("/zookeeper/quota/a", ""), ("/zookeeper/quota/a/zookeeper_limits", "count=9,bytes=-1")] {
+        create(&mut tree, path, data.as_bytes());
+    }
+    create(&mut tree, "/zookeeper/quota/a/zookeeper_stats", b"");
+    let (zxid, digest) = (tree.last_zxid(), tree.digest());
+    let mut loader = TreeLoader::new(OPTIONS);
+    tree.acl_images().try_for_each(|image| loader.acl(image)).unwrap();
+    tree.begin_scan();
+    let mut log = Log::default();
+    let head = head(&tree);
+    tree.apply(&head, OpRef::Create { path: b"/a/b", data: Some(b"12"), acl: OPEN_UNSAFE, owner: 0, parent_cversion: 1 }, &mut log);
+    tree.end_txn(head.zxid);
+    tree.scan_step(usize::MAX, &mut log);
+    for (slot, parent_slot, name, data, acl, stat) in &log.images {
+        let (slot, parent_slot, acl, stat) = (*slot, *parent_slot, *acl, *stat);
+        loader.node(NodeImage { slot, parent_slot, name, data: data.as_deref(), acl, stat }).unwrap();
+    }
+    let mut loaded = loader.finish(zxid, digest).unwrap();
+    assert_eq!(text(&loaded, "/zookeeper/quota/a/zookeeper_stats"), "count=1,bytes=0", "as of the scan");
+    create(&mut loaded, "/a/b", b"12");
+    assert_eq!(text(&loaded, "/zookeeper/quota/a/zookeeper_stats"), "count=2,bytes=2", "replay counts on");
+    assert_eq!(loaded.quota_over(b"/a/b"), tree.quota_over(b"/a/b"));
+    assert_eq!(loaded.approximate_data_bytes(), tree.approximate_data_bytes());
+}
+
+#[test]
 fn bad_images_are_errors() {
     // Places: 4 is /a, 5 is /a/b, 6 is /e.
     assert!(load(|_| {}).is_ok());

@@ -21,6 +21,7 @@ mod index;
 mod load;
 #[cfg(test)]
 mod model_test;
+mod node;
 mod query;
 mod quota_usage;
 mod scan;

@@ -8,7 +8,8 @@ use super::*;
 use crate::base::ids::SessionId;
 use crate::base::prng::Prng;
 use crate::model::acl::{AclEntry, encode};
-use crate::model::image::ImageSink;
+use crate::model::create_mode::NodeKind;
+use crate::model::image::{AclImage, ImageSink};
 use crate::model::stat::Stat;
 use crate::model::txn::{OpRef, TxnHead};
 use proptest::prelude::*;
@@ -200,8 +201,6 @@ impl Drawer {
     }
 }
 
-use crate::model::create_mode::NodeKind;
-
 /// Everything that can be asked must agree.
 fn compare(tree: &Tree, model: &Model) {
     assert_eq!(tree.node_count(), model.len() + 1);
@@ -317,8 +316,6 @@ impl Snapshot {
         loader.finish(self.zxid, digest)
     }
 }
-
-use crate::model::image::AclImage;
 
 /// One random history: transactions of one to four steps, now and then a scan, at the end of each a load of what it gave.
 fn run_history(seed: u64, txns: u64) {
