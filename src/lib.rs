@@ -12,7 +12,8 @@
 pub mod base;
 pub mod model;
 pub mod tree;
-
+pub mod session;
+pub mod auth;
 pub mod prep;
 pub mod log;
 pub mod snapshot;
@@ -20,3 +21,4 @@ pub mod wire;
 pub mod server;
 pub mod runtime;
 pub mod sim;
+pub mod cli;
