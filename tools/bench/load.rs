@@ -84,21 +84,13 @@ impl Latencies {
         let (reads, writes) = (Latency::of(&self.reads), Latency::of(&self.writes));
         let mixed = reads.is_some() && writes.is_some();
         let mut figures = Figures {
-            workload: plan.workload,
             sessions: plan.sessions,
             outstanding: plan.outstanding,
             value_bytes: plan.value_bytes,
             seconds: measured.as_secs_f64(),
-            operations: all.len(),
-            ops_per_s: all.len() as f64 / measured.as_secs_f64(),
-            latency,
             reads: reads.filter(|_| mixed),
             writes: writes.filter(|_| mixed),
-            server_cpu_us_per_op: None,
-            rest_of_machine_cpu_us_per_op: 0.0,
-            generator_cpu_us_per_op: 0.0,
-            generator_busy: 0.0,
-            generator_waited: 0.0,
+            ..Figures::of(plan.workload, all.len() as f64 / measured.as_secs_f64(), latency)
         };
         figures.set_usage(used);
         Ok(figures)
