@@ -1,0 +1,116 @@
+"""What a run is made of: requests and steps, as plain values that print readably.
+
+A step says what happens on which slot (a slot is one logical client). It holds no session id and no
+zxid of a server; those are resolved by each side when the step is carried out.
+"""
+
+import dataclasses
+
+import wire
+
+WATCHING = {wire.SET_WATCHES, wire.SET_WATCHES2, wire.ADD_WATCH}
+FLAGGED = {wire.EXISTS, wire.GET_DATA, wire.GET_CHILDREN, wire.GET_CHILDREN2}
+FIXED_XID = {wire.PING: -2, wire.AUTH: -4, wire.SET_WATCHES: -8, wire.SET_WATCHES2: -8}
+
+
+@dataclasses.dataclass
+class Request:
+    """One request. `damage` is a list of edits of the encoded body, see `damaged`."""
+
+    op: int
+    fields: tuple = ()
+    damage: tuple = ()
+    label: str = ""
+
+    @property
+    def xid(self):
+        return FIXED_XID.get(self.op)
+
+    def encode(self, side):
+        layout = wire.REQUEST_LAYOUT.get(self.op, "b" * len(self.fields))
+        fields = tuple(side.resolve(value) for value in self.fields)
+        return damaged(wire.pack_fields(layout, fields), self.damage)
+
+    def may_watch(self):
+        if self.damage:
+            return True
+        return self.op in WATCHING or (self.op in FLAGGED and bool(self.fields[1]))
+
+    def name(self):
+        return wire.OP_NAMES.get(self.op, "unknown")
+
+    def __str__(self):
+        text = f"{self.name()}({', '.join(repr(field) for field in self.fields)})"
+        if self.op not in wire.OP_NAMES:
+            text = f"opcode {self.op} {text}"
+        return text + (f" damaged {self.damage}" if self.damage else "")
+
+
+def damaged(body, edits):
+    """Applies edits: ("cut", n) keeps n bytes, ("append", bytes), ("put", offset, bytes)."""
+    body = bytearray(body)
+    for edit in edits:
+        if edit[0] == "cut":
+            del body[edit[1]:]
+        elif edit[0] == "append":
+            body += edit[1]
+        else:
+            _, offset, data = edit
+            if offset + len(data) <= len(body):
+                body[offset:offset + len(data)] = data
+    return bytes(body)
+
+
+@dataclasses.dataclass
+class Send:
+    """Requests on one slot, sent with one call; each is answered, in order."""
+
+    slot: int
+    requests: list
+
+    def __str__(self):
+        return f"slot {self.slot}: " + "; ".join(str(request) for request in self.requests)
+
+
+@dataclasses.dataclass
+class Connect:
+    """A handshake for a slot: a new session, or (`session` = ordinal) a resumed one.
+
+    `password` None means the right one. With `moves` the slot's former connection is still open and
+    has to be closed by the server.
+    """
+
+    slot: int
+    session: object = None
+    password: object = None
+    timeout_ms: int = 30000
+    last_zxid: object = 0
+    read_only: object = False
+    unknown_session: bool = False
+    moves: bool = False
+
+    def __str__(self):
+        return f"slot {self.slot}: connect {self.__dict__}"
+
+
+@dataclasses.dataclass
+class Drop:
+    """The slot's connection ends without a closeSession; its session lives on."""
+
+    slot: int
+
+    def __str__(self):
+        return f"slot {self.slot}: connection dropped"
+
+
+@dataclasses.dataclass
+class Expire:
+    """The slot's connection is dropped, and the session left to expire: `probe` of the observer's
+    slot is repeated until it answers NONODE."""
+
+    slot: int
+    observer: int
+    probe: str
+
+    def __str__(self):
+        return f"slot {self.slot}: left to expire, slot {self.observer} watches {self.probe}"
