@@ -40,6 +40,7 @@ _REACHABLE = {
     "createSession": "UNIMPLEMENTED", "deleteContainer": "UNIMPLEMENTED",
     "event": "created deleted changed children",
     "connect": "created resumed moved expired refused-zxid", "expire": "done",
+    "frame": "closed",
 }
 REACHABLE = [(op, err) for op, errs in _REACHABLE.items() for err in errs.split()]
 EVENTS = {1: "created", 2: "deleted", 3: "changed", 4: "children"}
@@ -71,7 +72,7 @@ class Table:
 
     def reply(self, request, message):
         self.hit(request.name(), error_name(message[3]))
-        if request.op in (wire.MULTI, wire.MULTI_READ) and message[3] == 0 and not request.damage:
+        if request.op in (wire.MULTI, wire.MULTI_READ) and message[3] == 0 and request.intact():
             results = [entry for entry in message[4][0] if entry[0] != "end"]
             for (op, _), result in zip(request.fields[0], results):
                 name = f"{request.name()}/{OP_NAMES.get(op, op)}"

@@ -37,8 +37,13 @@ class Connection:
         except OSError:
             pass  # the reset shows as the end of the stream when it is read
 
-    def send_requests(self, requests, side):
-        """Sends several requests with one call, and notes what has to be answered."""
+    def send_requests(self, requests, side, split=0):
+        """Sends several requests with one call (or in pieces), and notes what has to be answered."""
+        data = self.encode(requests, side)
+        for start in range(0, len(data), split or len(data)):
+            self.send_raw(data[start:start + (split or len(data))])
+
+    def encode(self, requests, side):
         out = []
         for request in requests:
             xid = request.xid
@@ -49,7 +54,7 @@ class Connection:
             out.append(struct.pack(">i", len(payload)) + payload)
             self.pending.append(request.op)
             self.has_watches = self.has_watches or request.may_watch()
-        self.send_raw(b"".join(out))
+        return b"".join(out)
 
     def read_frame(self, deadline):
         """The next frame, or None at the end of the stream."""
@@ -134,9 +139,9 @@ class Side:
         if ask.password is not None:
             password = ask.password
         conn = Connection(self.server)
-        body = wire.pack_connect(self.resolve(ask.last_zxid), ask.timeout_ms, known_id, password,
-                                 ask.read_only)
-        conn.send_raw(struct.pack(">i", len(body)) + body)
+        body = wire.pack_connect(ask.version, self.resolve(ask.last_zxid), ask.timeout_ms, known_id,
+                                 password, ask.read_only)
+        conn.send_raw(struct.pack(">i", len(body)) + body + conn.encode(ask.pipelined, self))
         try:
             frame = conn.read_frame(time.monotonic() + ANSWER_S)
         except Timeout:

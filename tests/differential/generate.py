@@ -6,13 +6,14 @@ the same steps.
 """
 
 import random
+import struct
 
 import wire
 from aim import ALICE, BOB, QUOTA_HARD, QUOTA_SOFT, Aim
 from cells import REACHABLE
 from servers import SUPER_PASSWORD
 from shadow import CREATES, OPEN, Shadow
-from steps import Connect, Drop, Expire, Request, Send
+from steps import Connect, Drop, Expire, Raw, Request, Send, WHOLE
 
 SLOTS = 7          # the last one is the super user, the one after it lives only to expire
 SUPER, MORTAL = SLOTS - 1, SLOTS
@@ -22,6 +23,8 @@ SUB_WRITES = [wire.CREATE, wire.CREATE2, wire.CREATE_CONTAINER, wire.CREATE_TTL,
 BODIED = [op for op, layout in wire.REQUEST_LAYOUT.items()
           if layout and op not in (wire.CREATE_SESSION, wire.DELETE_CONTAINER, wire.CHECK)]
 NODES_MAX = 120
+EXPIRY_STEPS = 500  # steps between two sessions that are left to expire
+FRAME_MAX = 0xfffff
 # Operations that the server answers out of turn or that end the connection: never inside a burst.
 ALONE = {wire.AUTH, wire.SASL, wire.CLOSE_SESSION, wire.CHECK, wire.NOTIFICATION, wire.ERROR_TXN,
          wire.CREATE_SESSION, wire.DELETE_CONTAINER}
@@ -33,6 +36,7 @@ class Generator:
         self.shadow = Shadow(SLOTS + 1)
         self.aim = Aim(self.rng, self.shadow)
         self.marks = 1
+        self.next_expiry = EXPIRY_STEPS // 4
         self.queue = list(self.opening())
         self.cells = []
 
@@ -61,16 +65,19 @@ class Generator:
             return self.reconnect(slot)
         if len(self.shadow.nodes) > NODES_MAX:
             return self.prune()
+        if self.marks >= self.next_expiry:
+            self.next_expiry += EXPIRY_STEPS
+            self.begin_expiry()
+            return self.next_step()
         roll = self.rng.random()
+        if roll < 0.003:
+            return self.raw(slot)
         if roll < 0.012:
             return Drop(slot)
         if roll < 0.018:
             return self.move(slot)
         if roll < 0.022:
             return self.quota_look(slot)
-        if roll < 0.0225:
-            self.begin_expiry()
-            return self.queue.pop(0)
         if roll < 0.09:
             return self.burst(slot)
         if roll < 0.12:
@@ -94,10 +101,12 @@ class Generator:
             token = self.rng.choice([ALICE, BOB]).encode()
             self.queue.append(Send(slot, [Request(wire.AUTH, (0, "digest", token))]))
         if state.session is None:
-            return Connect(slot, None, None, timeout_ms, 0, read_only)
+            return Connect(slot, None, None, timeout_ms, 0, read_only, pipelined=self.pipelined(),
+                           version=self.rng.choice([0, 0, 0, 1, -1]))
         if self.rng.random() < 0.7:
             self.queue.append(Send(slot, [self.set_watches(slot)]))
-        right = Connect(slot, state.session, None, timeout_ms, self.seen_zxid(), read_only)
+        right = Connect(slot, state.session, None, timeout_ms, self.seen_zxid(), read_only,
+                        pipelined=self.pipelined())
         roll = self.rng.random()
         if roll < 0.15:
             self.queue.insert(0, right)
@@ -109,6 +118,14 @@ class Generator:
             self.queue.insert(0, right)
             return Connect(slot, state.session, None, 30000, 1 << 60)
         return right
+
+    def pipelined(self):
+        """Requests in the same packet as the handshake."""
+        if self.rng.random() < 0.6:
+            return []
+        return [self.rng.choice([Request(wire.PING), Request(wire.EXISTS, ("/", True)),
+                                 Request(wire.GET_CHILDREN, ("/", True)), Request(wire.WHO_AM_I),
+                                 Request(wire.SET_DATA, ("/", b"pipelined", -1))]) for _ in range(3)]
 
     def move(self, slot):
         """The session is resumed on a second connection while the first is open."""
@@ -136,7 +153,15 @@ class Generator:
         request = self.request(slot)
         if request.op == wire.CLOSE_SESSION:
             self.queue.append(Connect(slot, self.shadow.slots[slot].session))  # it has to be gone
-        return Send(slot, [request])
+        return Send(slot, [request], self.rng.choice([1, 3, 10]) if self.rng.random() < 0.05 else 0)
+
+    def raw(self, slot):
+        """A frame whose length is negative or above the limit, or too short for a header."""
+        frame = self.rng.choice([
+            struct.pack(">i", -1), struct.pack(">i", -0x80000000), struct.pack(">i", FRAME_MAX + 1) + bytes(64),
+            struct.pack(">i", 0x7fffffff), struct.pack(">i", 0), struct.pack(">iB", 1, 7),
+            struct.pack(">ii", 4, 1), struct.pack(">iib", 5, 1, 0), b"GET / HTTP/1.0\r\n\r\n", b"\xff" * 40])
+        return Raw(slot, frame)
 
     def request(self, slot, in_group=False):
         """The next cell's request; an operation that has no target is replaced by a create."""
@@ -309,7 +334,7 @@ class Generator:
         bad = [[write, read], [read, write], [(wire.SET_ACL, ("/a", OPEN, -1))], [(wire.EXISTS, ("/", False))],
                [(77, ())], [(wire.CREATE, ("/a", b"", OPEN, 7))], [(wire.CREATE2, ("/a", b"", OPEN, 5))],
                [(wire.CREATE, ("/a", b"", OPEN, -1))]]
-        return Request(op, (self.rng.choice(bad),), (("cut", 1 << 20),))
+        return Request(op, (self.rng.choice(bad),), (WHOLE,))
 
     def sample(self, slot, op):
         """Some well-formed request of an operation, to be damaged."""
@@ -328,7 +353,7 @@ class Generator:
         op = self.rng.choice([op for op in BODIED if op not in (wire.AUTH, wire.SASL, wire.RECONFIG)])
         base = self.sample(slot, op)
         if wire.REQUEST_LAYOUT[op][0] == "s" and self.rng.random() < 0.3:
-            return Request(op, (None, *base.fields[1:]), (("cut", 1 << 20),))
+            return Request(op, (None, *base.fields[1:]), (WHOLE,))
         return Request(op, base.fields, (("append", b"tail"),))
 
     def burst(self, slot):

@@ -4,14 +4,13 @@ After each step every connection that may hold watches sends a ping; its answer 
 which no event of the step can hide. The first difference ends the run as a `Mismatch`.
 """
 
-import struct
 import time
 
 import wire
-from client import ANSWER_S, Connection, Side
+from client import Side
 from compare import Comparison
 from differences import adapted
-from steps import Connect, Drop, Expire, Request, Send
+from steps import Connect, Drop, Expire, Raw, Request, Send, Walk
 
 CLOSING_ERRORS = {-6, -115}
 EXPIRY_S = 30
@@ -31,7 +30,7 @@ class Harness:
         self.sides = (Side(server_a), Side(server_b))
         self.comparison = Comparison(*self.sides, exact_zxids=server_a.kind == server_b.kind)
         self.generator, self.shadow, self.table = generator, generator.shadow, table
-        self.tamper = None  # self-test: changes what the second side is seen to have answered
+        self.record = None  # a list, to keep what was compared (for the self-test)
         self.operations = 0
 
     def run_step(self, step):
@@ -43,16 +42,44 @@ class Harness:
         elif isinstance(step, Drop):
             self.drop(step.slot)
             self.settle(step, {})
+        elif isinstance(step, Raw):
+            self.raw(step)
+        elif isinstance(step, Walk):
+            self.walk(step)
         else:
             self.expire(step)
         for side in self.sides:
             side.marks.append(side.last_zxid)
         self.generator.marks = len(self.sides[0].marks)
 
+    def raw(self, step):
+        """The connection has to end; nothing may come before that."""
+        conns = [side.slots[step.slot] for side in self.sides]
+        for conn in conns:
+            conn.send_raw(step.data)
+        for conn in conns:
+            conn.collect(until_closed=True)
+        self.operations += 1
+        self.table.hit("frame", "closed" if conns[0].closed else "open")
+        self.settle(step, {})
+
+    def walk(self, step):
+        """Reads every node that the first side's listings name. Returns the paths."""
+        paths = ["/"]
+        for path in paths:
+            requests = [Request(op, (path, False)) for op in (wire.GET_CHILDREN2, wire.GET_DATA)]
+            requests.append(Request(wire.GET_ACL, (path,)))
+            log = self.send(Send(step.slot, requests))
+            listing = next(message for message in log[step.slot] if message[0] == "reply")
+            if listing[3] == 0:
+                paths += [path.rstrip("/") + "/" + child for child in sorted(listing[4][0])]
+        return paths
+
     def send(self, step):
         conns = [side.slots[step.slot] for side in self.sides]
         for side, conn in zip(self.sides, conns):
-            conn.send_requests([adapted(request, side.server.kind) for request in step.requests], side)
+            requests = [adapted(request, side.server.kind) for request in step.requests]
+            conn.send_requests(requests, side, step.split)
         for conn in conns:
             conn.collect()
         if self.should_close(step, conns):
@@ -64,6 +91,7 @@ class Harness:
         replies = [message for message in log.get(step.slot, []) if message[0] != "event"]
         for request, message in zip(step.requests, replies):
             self.shadow.learn(step.slot, request, message)
+        return log
 
     @staticmethod
     def should_close(step, conns):
@@ -88,7 +116,10 @@ class Harness:
             self.shadow.slots[step.slot].session = None
         if step.moves:
             self.compare_former(step, former)
-        self.settle(step, {})
+        if name in ("created", "resumed", "moved"):
+            for side in self.sides:
+                side.slots[step.slot].collect()
+        self.settle(step, {step.slot: step.pipelined})
 
     def compare_former(self, step, former):
         for conn in former:
@@ -97,8 +128,8 @@ class Harness:
         self.check(step, step.slot, *[conn.take() for conn in former])
 
     def expect_equal(self, step, answers):
-        if self.tamper:
-            answers[1] = self.tamper([("handshake", answers[1])])[0][1]
+        if self.record is not None:
+            self.record.append(("handshake", *answers))
         reason = self.comparison.value(*answers, "handshake")
         if reason:
             raise Mismatch(step, step.slot, reason, *[[answer] for answer in answers])
@@ -159,8 +190,8 @@ class Harness:
         return logs
 
     def check(self, step, slot, a, b, unordered=False):
-        if self.tamper:
-            b = self.tamper(b)
+        if self.record is not None and (a or b):
+            self.record.append(("logs", a, b, unordered))
         reason = self.comparison.logs(a, b, unordered)
         if reason:
             raise Mismatch(step, slot, reason, a, b)

@@ -5,6 +5,7 @@ oracle; a wrong belief costs a missed target and nothing else.
 """
 
 import wire
+from servers import SUPER_PASSWORD, digest_id
 
 CREATES = {wire.CREATE, wire.CREATE2, wire.CREATE_CONTAINER, wire.CREATE_TTL}
 READ, WRITE, MAKE, REMOVE, ADMIN, ALL = 1, 2, 4, 8, 16, 31
@@ -51,7 +52,7 @@ class Shadow:
         self.slots = [Slot() for _ in range(slots)]
 
     def allowed(self, slot, path, perms):
-        if self.slots[slot].super:
+        if self.slots[slot].super or path not in self.nodes:
             return True
         return any(bits & perms and self.slots[slot].holds(scheme, ident)
                    for bits, scheme, ident in self.nodes[path].acl)
@@ -81,13 +82,15 @@ class Shadow:
         """Takes in the answer to one request."""
         if message[0] != "reply" or message[3] != 0 or isinstance(message[4], bytes):
             return
-        if request.op == wire.MULTI and request.fields and not request.damage:
+        if not request.intact():
+            return
+        if request.op == wire.MULTI:
             results = [entry for entry in message[4][0] if entry[0] != "end"]
             if any(entry[0] == wire.ERROR_TXN for entry in results):
                 return
             for (op, fields), result in zip(request.fields[0], results):
                 self.effect(slot, op, fields, result[2])
-        elif not request.damage:
+        else:
             self.effect(slot, request.op, request.fields, message[4])
 
     def effect(self, slot, op, fields, body):
@@ -107,7 +110,6 @@ class Shadow:
             self.slots[slot].session = None
 
     def authenticated(self, slot, fields):
-        from servers import SUPER_PASSWORD, digest_id
         if fields[1] == "digest":
             token = fields[2].decode()
             self.slots[slot].ids.append(("digest", digest_id(token)))

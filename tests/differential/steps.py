@@ -11,6 +11,7 @@ import wire
 WATCHING = {wire.SET_WATCHES, wire.SET_WATCHES2, wire.ADD_WATCH}
 FLAGGED = {wire.EXISTS, wire.GET_DATA, wire.GET_CHILDREN, wire.GET_CHILDREN2}
 FIXED_XID = {wire.PING: -2, wire.AUTH: -4, wire.SET_WATCHES: -8, wire.SET_WATCHES2: -8}
+WHOLE = ("cut", 1 << 20)  # an edit that changes nothing
 
 
 @dataclasses.dataclass
@@ -35,6 +36,10 @@ class Request:
         if self.damage:
             return True
         return self.op in WATCHING or (self.op in FLAGGED and bool(self.fields[1]))
+
+    def intact(self):
+        """Whether the fields arrive as they are: edits leave them alone, or there are none."""
+        return all(edit[0] == "append" or edit == WHOLE for edit in self.damage)
 
     def name(self):
         return wire.OP_NAMES.get(self.op, "unknown")
@@ -63,13 +68,18 @@ def damaged(body, edits):
 
 @dataclasses.dataclass
 class Send:
-    """Requests on one slot, sent with one call; each is answered, in order."""
+    """Requests on one slot, sent with one call; each is answered, in order.
+
+    With `split` the bytes go out in pieces of that many bytes instead.
+    """
 
     slot: int
     requests: list
+    split: int = 0
 
     def __str__(self):
-        return f"slot {self.slot}: " + "; ".join(str(request) for request in self.requests)
+        pieces = f" in pieces of {self.split}" if self.split else ""
+        return f"slot {self.slot}{pieces}: " + "; ".join(str(request) for request in self.requests)
 
 
 @dataclasses.dataclass
@@ -88,9 +98,33 @@ class Connect:
     read_only: object = False
     unknown_session: bool = False
     moves: bool = False
+    version: int = 0
+    pipelined: list = dataclasses.field(default_factory=list)  # requests sent with the handshake
 
     def __str__(self):
-        return f"slot {self.slot}: connect {self.__dict__}"
+        shown = {key: value for key, value in self.__dict__.items() if key not in ("slot", "pipelined")}
+        return f"slot {self.slot}: connect {shown}" + "".join(f"; {r}" for r in self.pipelined)
+
+
+@dataclasses.dataclass
+class Raw:
+    """Bytes that are no frame the server can accept; the connection has to end."""
+
+    slot: int
+    data: bytes
+
+    def __str__(self):
+        return f"slot {self.slot}: raw bytes {self.data[:64].hex()} ({len(self.data)})"
+
+
+@dataclasses.dataclass
+class Walk:
+    """Reads the whole tree through one slot: data, ACL and children of every node."""
+
+    slot: int
+
+    def __str__(self):
+        return f"slot {self.slot}: reads the whole tree"
 
 
 @dataclasses.dataclass

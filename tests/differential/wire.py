@@ -139,9 +139,9 @@ def pack_fields(layout, fields):
     return b"".join(PACKERS[kind](value) for kind, value in zip(layout, fields))
 
 
-def pack_connect(last_zxid, timeout_ms, session_id, password, read_only):
+def pack_connect(version, last_zxid, timeout_ms, session_id, password, read_only):
     """The handshake; `read_only` None leaves the optional last byte out."""
-    body = struct.pack(">iqiq", 0, last_zxid, timeout_ms, session_id) + pack_bytes(password)
+    body = struct.pack(">iqiq", version, last_zxid, timeout_ms, session_id) + pack_bytes(password)
     return body if read_only is None else body + struct.pack(">?", read_only)
 
 
