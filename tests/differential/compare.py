@@ -14,11 +14,16 @@ SLACK_MS = 60_000
 
 
 class ZxidOrder:
-    """An order-preserving one-to-one map between the transactions of two sides."""
+    """An order-preserving one-to-one map between the transactions of two sides.
+
+    Beside the transactions it keeps every moment that a reply header named: moments may coincide on the
+    side that numbers without gaps, but neither they nor transactions seen later may cross.
+    """
 
     def __init__(self, exact):
         self.exact = exact  # both sides number alike: the values themselves are equal
         self.a, self.b = [0], [0]
+        self.moments_a, self.moments_b = [], []
 
     def transaction(self, za, zb):
         """None if `za` and `zb` can be the same transaction, else the reason why not."""
@@ -33,17 +38,30 @@ class ZxidOrder:
         if not known_a:
             self.a.insert(at_a, za)
             self.b.insert(at_b, zb)
+            before_a = bisect.bisect_left(self.moments_a, za)
+            before_b = bisect.bisect_left(self.moments_b, zb)
+            if before_a != before_b:
+                return (f"zxid {za:#x} is later than {before_a} reply headers, "
+                        f"{zb:#x} than {before_b}")
         return None
 
     def moment(self, za, zb):
         """As `transaction`, for the header of a reply: the last zxid a server has processed."""
         if self.exact and za != zb:
             return f"header zxid {za:#x} against {zb:#x}"
-        if (za <= 0 or zb <= 0) and za != zb:
-            return f"header zxid {za} against {zb}"
+        if za <= 0 or zb <= 0:
+            return None if za == zb else f"header zxid {za} against {zb}"
         at_a, at_b = bisect.bisect_right(self.a, za), bisect.bisect_right(self.b, zb)
         if at_a != at_b:
             return f"header zxid {za:#x} follows transaction {at_a}, {zb:#x} follows {at_b}"
+        low, high = bisect.bisect_left(self.moments_a, za), bisect.bisect_right(self.moments_a, za)
+        if (low and self.moments_b[low - 1] > zb) or (
+                high < len(self.moments_b) and self.moments_b[high] < zb):
+            return f"header zxid {za:#x} against {zb:#x}: their order crosses earlier ones"
+        at = bisect.bisect_right(self.moments_b, zb, low, high)
+        if at == low or self.moments_b[at - 1] != zb:
+            self.moments_a.insert(at, za)
+            self.moments_b.insert(at, zb)
         return None
 
 
