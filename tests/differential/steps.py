@@ -45,10 +45,20 @@ class Request:
         return wire.OP_NAMES.get(self.op, "unknown")
 
     def __str__(self):
-        text = f"{self.name()}({', '.join(repr(field) for field in self.fields)})"
+        text = f"{self.name()}({', '.join(shown(field) for field in self.fields)})"
         if self.op not in wire.OP_NAMES:
             text = f"opcode {self.op} {text}"
         return text + (f" damaged {self.damage}" if self.damage else "")
+
+
+def shown(value):
+    """`repr` with long byte strings cut short: b'zzz'... shows first bytes and length."""
+    if isinstance(value, bytes) and len(value) > 40:
+        return f"{value[:8]!r}...({len(value)} bytes)"
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(shown(part) for part in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    return repr(value)
 
 
 def damaged(body, edits):
