@@ -136,7 +136,8 @@ def start_reference(directory, extra_config):
     port = free_port()
     config = write_config(directory, port, extra_config)
     flags = [f"-D{name}={value}" for name, value in PROPERTIES.items()]
-    command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-Dzookeeper.forceSync=no", *flags,
+    command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-Dzookeeper.forceSync=no",
+               "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", *flags,
                "-cp", f"{reference_jars()}/*",
                "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
     with open(directory / "log", "wb") as log:
