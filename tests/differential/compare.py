@@ -74,15 +74,19 @@ class Comparison:
         self.begun_ms = time.time() * 1000
 
     def logs(self, a, b, unordered_events=False):
-        """Compares what one connection received on each side. Returns None or the first difference."""
+        """Compares what one connection received on each side.
+
+        Returns None, or the first difference: (index of the message, reason).
+        """
         if unordered_events:
             a, b = (sort_event_runs(log) for log in (a, b))
         for index, (left, right) in enumerate(zip(a, b)):
             reason = self.message(left, right)
             if reason:
-                return f"message {index}: {reason}"
+                return index, reason
         if len(a) != len(b):
-            return f"{len(a)} messages against {len(b)}"
+            longer = (a if len(a) > len(b) else b)[min(len(a), len(b))]
+            return min(len(a), len(b)), f"{len(a)} messages against {len(b)}: {longer[0]} missing"
         return None
 
     def message(self, a, b):

@@ -34,7 +34,10 @@ LAST = {wire.MULTI, wire.SET_ACL}
 
 
 class Generator:
-    def __init__(self, seed):
+    """`avoid` holds labels of cells and steps that are not to be aimed at (for --triage)."""
+
+    def __init__(self, seed, avoid=frozenset()):
+        self.avoid = avoid
         self.rng = random.Random(seed)
         self.shadow = Shadow(SLOTS + 1)
         self.aim = Aim(self.rng, self.shadow)
@@ -68,27 +71,29 @@ class Generator:
             return self.reconnect(slot)
         if len(self.shadow.nodes) > NODES_MAX:
             return self.prune()
-        if self.marks >= self.next_expiry:
+        if self.marks >= self.next_expiry and "expire" not in self.avoid:
             self.next_expiry += EXPIRY_STEPS
-            self.begin_expiry()
+            self.begin_expiry(slot)
             return self.next_step()
         roll = self.rng.random()
-        if roll < 0.003:
+        if roll < 0.003 and "raw" not in self.avoid:
             return self.raw(slot)
         if roll < 0.012:
             return Drop(slot)
-        if roll < 0.018:
+        if roll < 0.018 and "connect move" not in self.avoid:
             return self.move(slot)
         if roll < 0.022:
             return self.quota_look(slot)
-        if roll < 0.09:
+        if roll < 0.09 and "burst" not in self.avoid:
             return self.burst(slot)
-        if roll < 0.12:
+        if roll < 0.12 and "damaged" not in self.avoid:
             return Send(slot, [self.damaged_request(slot)])
         return self.single(slot)
 
     def fits(self, step):
         """Whether a planned step still makes sense: its slot may have lost its connection since."""
+        if isinstance(step, (Connect, Expire)) and step.label in self.avoid:
+            return False
         connected = self.shadow.slots[step.slot].connected
         return connected == step.moves if isinstance(step, Connect) else connected
 
@@ -112,19 +117,19 @@ class Generator:
                         pipelined=self.pipelined())
         roll = self.rng.random()
         if roll < 0.15:
-            self.queue.insert(0, right)
-            return Connect(slot, state.session, self.rng.choice([bytes(16), b"", b"x" * 16, b"short"]))
+            self.queue[:0] = [Connect(slot, state.session, self.rng.choice([bytes(16), b"", b"x" * 16, b"short"])), right]
+            return self.next_step()
         if roll < 0.25:
-            self.queue.insert(0, right)
-            return Connect(slot, state.session, unknown_session=True)
+            self.queue[:0] = [Connect(slot, state.session, unknown_session=True), right]
+            return self.next_step()
         if roll < 0.3:
-            self.queue.insert(0, right)
-            return Connect(slot, state.session, None, 30000, 1 << 60)
+            self.queue[:0] = [Connect(slot, state.session, None, 30000, 1 << 60), right]
+            return self.next_step()
         return right
 
     def pipelined(self):
         """Requests in the same packet as the handshake."""
-        if self.rng.random() < 0.6:
+        if self.rng.random() < 0.6 or "pipelined" in self.avoid:
             return []
         return [self.rng.choice([Request(wire.PING), Request(wire.EXISTS, ("/", True)),
                                  Request(wire.GET_CHILDREN, ("/", True)), Request(wire.WHO_AM_I),
@@ -136,16 +141,14 @@ class Generator:
             self.queue.append(Send(slot, [Request(wire.AUTH, (0, "digest", SUPER_PASSWORD.encode()))]))
         return Connect(slot, self.shadow.slots[slot].session, moves=True, read_only=None)
 
-    def begin_expiry(self):
+    def begin_expiry(self, observer):
         """A short-lived session makes ephemerals that others watch, and is left to expire."""
         paths = [f"/mortal-{self.marks}-{i}" for i in range(3)]
-        observer = self.rng.randrange(SLOTS)
         self.queue.append(Connect(MORTAL, timeout_ms=1))
         self.queue.append(Send(MORTAL, [Request(wire.CREATE2, (path, b"", OPEN, 1)) for path in paths]))
-        if self.shadow.slots[observer].connected:
-            self.queue.append(Send(observer, [Request(wire.EXISTS, (path, True)) for path in paths]))
-            self.queue.append(Send(observer, [Request(wire.GET_CHILDREN, ("/", True))]))
-        self.queue.append(Expire(MORTAL, SUPER, paths[0]))
+        self.queue.append(Send(observer, [Request(wire.EXISTS, (path, True)) for path in paths]))
+        self.queue.append(Send(observer, [Request(wire.GET_CHILDREN, ("/", True))]))
+        self.queue.append(Expire(MORTAL, observer, paths[0]))
 
     def seen_zxid(self):
         return wire.ZxidMark(self.rng.randrange(self.marks))
@@ -176,10 +179,13 @@ class Generator:
                 self.rng.shuffle(self.cells)
             name, err = self.cells.pop()
             op = OPCODES.get(name.split("/")[0], 9999)
+            if f"{name} {err}" in self.avoid:
+                continue
             if in_group and (op in ALONE or op == 9999 or op in LAST):
                 continue
             request = self.build(slot, name, op, err)
             if request:
+                request.label = f"{name} {err}"
                 return request
         return Request(wire.EXISTS, ("/", False))
 

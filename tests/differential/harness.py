@@ -20,9 +20,30 @@ PING = Request(wire.PING)
 class Mismatch(Exception):
     """The two sides differ; carries what was sent and both answers."""
 
-    def __init__(self, step, slot, reason, a, b):
+    def __init__(self, step, slot, reason, a, b, index=0):
         super().__init__(reason)
         self.step, self.slot, self.reason, self.a, self.b = step, slot, reason, a, b
+        self.index = index
+
+    def request(self):
+        """The request whose answer differs, or None if it isn't an answer."""
+        if not isinstance(self.step, Send) or self.step.slot != self.slot:
+            return None
+        if any(log[self.index][0] == "event" for log in (self.a, self.b) if self.index < len(log)):
+            return None
+        before = sum(1 for message in self.a[:self.index] if message[0] != "event")
+        return self.step.requests[before] if before < len(self.step.requests) else PING
+
+    def label(self):
+        """What the generator calls the thing that differs."""
+        request = self.request()
+        if request is None:
+            return getattr(self.step, "label", type(self.step).__name__.lower())
+        return request.label or ("damaged" if request.damage else request.name())
+
+    def answers(self):
+        """The differing message of each side, None where there is none."""
+        return [log[self.index] if self.index < len(log) else None for log in (self.a, self.b)]
 
 
 class Harness:
@@ -142,8 +163,6 @@ class Harness:
     def expire(self, step):
         session = self.shadow.slots[step.slot].session
         self.drop(step.slot)
-        if not self.shadow.slots[step.observer].connected:
-            return
         for side in self.sides:
             self.await_gone(side.slots[step.observer], side, step.probe)
         self.shadow.session_ended(session)
@@ -192,9 +211,9 @@ class Harness:
     def check(self, step, slot, a, b, unordered=False):
         if self.record is not None and (a or b):
             self.record.append(("logs", a, b, unordered))
-        reason = self.comparison.logs(a, b, unordered)
-        if reason:
-            raise Mismatch(step, slot, reason, a, b)
+        found = self.comparison.logs(a, b, unordered)
+        if found:
+            raise Mismatch(step, slot, found[1], a, b, found[0])
 
     def close(self):
         for side in self.sides:

@@ -187,7 +187,7 @@ def replay(sides, entries, at=None, changed=None):
             reason = comparison.value(a, b, "handshake")
         else:
             reason = comparison.logs(a, b, entry[3])
-        if reason:
+        if reason is not None:
             return index
     return None
 

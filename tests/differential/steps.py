@@ -21,7 +21,7 @@ class Request:
     op: int
     fields: tuple = ()
     damage: tuple = ()
-    label: str = ""
+    label: str = ""  # the cell that it aims at
 
     @property
     def xid(self):
@@ -111,9 +111,21 @@ class Connect:
     version: int = 0
     pipelined: list = dataclasses.field(default_factory=list)  # requests sent with the handshake
 
+    @property
+    def label(self):
+        if self.moves:
+            return "connect move"
+        if self.session is None:
+            return "connect new"
+        if self.unknown_session:
+            return "connect unknown"
+        if self.last_zxid == 1 << 60:
+            return "connect ahead"
+        return "connect resume" if self.password is None else "connect wrong password"
+
     def __str__(self):
-        shown = {key: value for key, value in self.__dict__.items() if key not in ("slot", "pipelined")}
-        return f"slot {self.slot}: connect {shown}" + "".join(f"; {r}" for r in self.pipelined)
+        rest = {key: value for key, value in self.__dict__.items() if key not in ("slot", "pipelined")}
+        return f"slot {self.slot}: connect {rest}" + "".join(f"; {r}" for r in self.pipelined)
 
 
 @dataclasses.dataclass
@@ -155,6 +167,7 @@ class Expire:
     slot: int
     observer: int
     probe: str
+    label: str = "expire"
 
     def __str__(self):
         return f"slot {self.slot}: left to expire, slot {self.observer} watches {self.probe}"
