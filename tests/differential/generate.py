@@ -359,11 +359,16 @@ class Generator:
 
     def damaged_request(self, slot):
         """Bytes after the last field (ignored by both), or a null where there should be a path."""
-        op = self.rng.choice([op for op in BODIED if op not in (wire.AUTH, wire.SASL, wire.RECONFIG)])
-        base = self.sample(slot, op)
-        if wire.REQUEST_LAYOUT[op][0] == "s" and self.rng.random() < 0.3:
-            return Request(op, (None, *base.fields[1:]), (WHOLE,))
-        return Request(op, base.fields, (("append", b"tail"),))
+        for _ in range(20):
+            op = self.rng.choice([op for op in BODIED if op not in (wire.AUTH, wire.SASL, wire.RECONFIG)])
+            null = wire.REQUEST_LAYOUT[op][0] == "s" and self.rng.random() < 0.3
+            label = f"{wire.OP_NAMES[op]} {'null path' if null else 'tail'}"
+            if label in self.avoid:
+                continue
+            base = self.sample(slot, op)
+            fields = (None, *base.fields[1:]) if null else base.fields
+            return Request(op, fields, (WHOLE if null else ("append", b"tail"),), label)
+        return Request(wire.PING)
 
     def burst(self, slot):
         """Requests sent with one call; see LAST."""

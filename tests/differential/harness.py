@@ -39,7 +39,7 @@ class Mismatch(Exception):
         request = self.request()
         if request is None:
             return getattr(self.step, "label", type(self.step).__name__.lower())
-        return request.label or ("damaged" if request.damage else request.name())
+        return request.label or request.name()
 
     def answers(self):
         """The differing message of each side, None where there is none."""
