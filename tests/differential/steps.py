@@ -51,6 +51,13 @@ class Request:
         return text + (f" damaged {self.damage}" if self.damage else "")
 
 
+def unwatched(request):
+    """The request without what registers a watch: the flag lowered, or a ping in its place."""
+    if request.op in FLAGGED and request.intact():
+        return dataclasses.replace(request, fields=(request.fields[0], False))
+    return Request(wire.PING) if request.op in WATCHING else request
+
+
 def shown(value):
     """`repr` with long byte strings cut short: b'zzz'... shows first bytes and length."""
     if isinstance(value, bytes) and len(value) > 40:
