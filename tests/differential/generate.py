@@ -13,7 +13,7 @@ from aim import ALICE, BOB, QUOTA_HARD, QUOTA_SOFT, Aim
 from cells import REACHABLE
 from servers import SUPER_PASSWORD
 from shadow import CREATES, OPEN, Shadow
-from steps import Connect, Drop, Expire, Raw, Request, Send, WHOLE
+from steps import Connect, Drop, Expire, Raw, Request, Send, WHOLE, ZeroMarks
 
 SLOTS = 7          # the last one is the super user, the one after it lives only to expire
 SUPER, MORTAL = SLOTS - 1, SLOTS
@@ -395,12 +395,3 @@ class Generator:
         for path in leaves[:NODES_MAX // 4]:
             self.queue.append(Send(SUPER, [Request(wire.DELETE, (path, -1))]))
         return self.queue.pop(0)
-
-
-class ZeroMarks:
-    """Resolves every placeholder to 0, to learn the length of a body."""
-
-    @staticmethod
-    def resolve(value):
-        return 0 if isinstance(value, wire.ZxidMark) else value
-
