@@ -1,7 +1,7 @@
 //! Keys of an ensemble, and those that only ZooKeeper's clients and tests read.
 
 use super::super::kind::Kind;
-use super::{honoured, Key, honoured, later, moot, refused};
+use super::{Key, honoured, later, moot, refused};
 
 /// Why a setting of the Java machine has no meaning.
 pub(super) const JVM: &str = "there is no Java machine";
