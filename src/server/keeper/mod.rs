@@ -19,10 +19,12 @@ use crate::server::config::Config;
 use crate::server::mail::{Burst, Item, Outboxes};
 use crate::server::note::{Level, Note, RateLimit};
 use crate::session::Sessions;
+use crate::snapshot::Policy;
 use crate::tree::Tree;
 use crate::tree::watch::Watches;
 use conns::Conns;
 use hashbrown::HashMap;
+use snapshots::Snapshots;
 use stats::Stats;
 use std::collections::VecDeque;
 
@@ -39,7 +41,7 @@ mod watching;
 mod words;
 mod writes;
 
-pub use snapshots::SnapshotOptions;
+pub use snapshots::{SnapshotFigures, SnapshotOptions};
 pub use words::WordOptions;
 
 /// What the keeper needs to know of the configuration.
@@ -132,7 +134,7 @@ pub struct Keeper<M: BatchMemory> {
     prng: Prng,
     ops: OpBuf,
     scratch: Vec<u8>,
-    snapshots: snapshots::Snapshots,
+    snapshots: Snapshots,
     stats: Stats,
     complaints: RateLimit,
     next_reap: MonoMs,
@@ -148,22 +150,23 @@ pub struct Recovered<M: BatchMemory> {
     pub sessions: Sessions,
     /// The log, ready to append.
     pub log: Log<M>,
-    /// Zxid of the newest good snapshot, if there is one.
-    pub snapshot_zxid: Option<Zxid>,
+    /// Snapshots on disk, oldest first, and whether each was seen whole.
+    pub snapshots: Vec<(Zxid, bool)>,
 }
 
 impl<M: BatchMemory> Keeper<M> {
     /// A keeper over recovered state. `prng` is its own stream (session passwords, snapshot jitter).
     #[must_use]
     pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
-        let Recovered { tree, mut sessions, log, snapshot_zxid } = recovered;
+        let Recovered { tree, mut sessions, log, snapshots } = recovered;
         let applied = tree.last_zxid();
         sessions.restart_timers(now.mono);
-        let mut snapshot_prng = prng.stream("snapshot");
+        let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
+        let snapshots = Snapshots::new(options.snapshot, snapshots, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
         Keeper {
             prep: Prep::new(options.prep.clone(), hash_seed),
             watches: Watches::new(hash_seed),
-            snapshots: snapshots::Snapshots::new(options.snapshot.clone(), snapshot_zxid, applied, &mut snapshot_prng),
+            snapshots,
             next_reap: now.mono.plus(options.reap_interval_ms),
             options,
             tree,
@@ -276,7 +279,13 @@ impl KeeperOptions {
                 super_digest: config.super_digest.as_ref().map(|d| d.as_bytes().to_vec()),
                 ensemble_names: config.ensemble_names.clone(),
             },
-            snapshot: SnapshotOptions,
+            snapshot: SnapshotOptions {
+                policy: Policy {
+                    snap_count: u64::from(config.snap_count),
+                    snap_bytes: config.snap_size_limit_kb.unwrap_or(0).saturating_mul(1024),
+                },
+                retain: config.purge_retain_count as usize,
+            },
             words: WordOptions,
             fronts,
             conns_per_address_max: config.max_client_cnxns.unwrap_or(0) as usize,
