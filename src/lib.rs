@@ -13,4 +13,5 @@ pub mod auth;
 pub mod base;
 pub mod model;
 pub mod session;
+pub mod snapshot;
 pub mod tree;

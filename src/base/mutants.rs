@@ -33,6 +33,8 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "auth-everybody-is-super", what: "any digest token makes a super user" },
     Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
     Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
+    Mutant { name: "snapshot-checksum-ignored", what: "a chunk is taken whatever its checksum says" },
+    Mutant { name: "snapshot-renamed-unsynced", what: "a snapshot gets its final name before its bytes are durable" },
     Mutant { name: "watch-one-shot-stays", what: "a one-shot watch fires again and again" },
     Mutant { name: "watch-outlives-connection", what: "the watches of a closed connection stay" },
     Mutant { name: "watch-recursive-skips-ancestor", what: "a recursive watch sees children only, no deeper nodes" },
