@@ -37,6 +37,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },
     Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
     Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
+    Mutant { name: "log_trusts_unsynced_tail", what: "serves batches that recovery read without making them durable" },
 ];
 
 #[cfg(feature = "mutants")]
