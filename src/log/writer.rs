@@ -85,6 +85,7 @@ impl<M: BatchMemory> Log<M> {
     #[must_use]
     pub fn new(start: LogStart, options: LogOptions, first_ticket: u64) -> Log<M> {
         assert!(options.segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "segments of {} bytes", options.segment_bytes);
+        assert!(options.first_segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "first segments of {} bytes", options.first_segment_bytes);
         assert!(options.batch_body_bytes_max > 0 && options.batch_records_max > 0, "batches of nothing");
         assert!(start.segments.len() == usize::from(options.shards), "{} first segments", start.segments.len());
         let durable = start.tail.zxid;
