@@ -110,6 +110,7 @@ pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Re
     if recovery.case.is_damage() {
         return Err(refuse(&recovery, config));
     }
+    tree.set_container_never_used_ms(config.container_max_never_used_ms.unwrap_or(0));
     replay(&mut tree, &mut sessions, &recovery)?;
     let Recovery { case, start, .. } = recovery;
     let Some(start) = start else {

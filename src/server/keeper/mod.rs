@@ -158,7 +158,8 @@ impl<M: BatchMemory> Keeper<M> {
     /// A keeper over recovered state. `prng` is its own stream (session passwords, snapshot jitter).
     #[must_use]
     pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
-        let Recovered { tree, mut sessions, log, snapshots } = recovered;
+        let Recovered { mut tree, mut sessions, log, snapshots } = recovered;
+        tree.restart_reap_clocks(now.mono);
         let applied = tree.last_zxid();
         sessions.restart_timers(now.mono);
         let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
