@@ -56,14 +56,6 @@ impl RingMemory for crate::base::memory::HeapMemory {
     }
 }
 
-/// Figures of one shard's appends.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SyncFigures {
-    pub(super) count: u64,
-    pub(super) sum_us: u64,
-    pub(super) max_us: u64,
-}
-
 /// Handle on a shard's disk task. Clones share it.
 pub(super) struct ShardDisk<M>(Rc<State<M>>);
 
@@ -82,7 +74,6 @@ struct State<M> {
     work: Wake,
     done: RefCell<Vec<DiskDone>>,
     ring: Wake,
-    figures: RefCell<SyncFigures>,
 }
 
 impl<M: RingMemory> ShardDisk<M> {
@@ -97,7 +88,6 @@ impl<M: RingMemory> ShardDisk<M> {
             work: Wake::default(),
             done: RefCell::default(),
             ring,
-            figures: RefCell::default(),
         }));
         glommio::spawn_local(disk.clone().run()).detach();
         disk
@@ -114,11 +104,6 @@ impl<M: RingMemory> ShardDisk<M> {
         out.append(&mut self.0.done.borrow_mut());
     }
 
-    /// Figures since the start.
-    pub(super) fn figures(&self) -> SyncFigures {
-        *self.0.figures.borrow()
-    }
-
     async fn run(self) {
         let state = &self.0;
         let mut open: Option<(FilePath, DmaFile)> = None;
@@ -130,19 +115,14 @@ impl<M: RingMemory> ShardDisk<M> {
             };
             let began = Instant::now();
             let result = self.carry_out(&mut open, &append).await;
-            self.book(&append, began.elapsed());
+            self.complain_if_slow(&append, began.elapsed());
             let result = if mutant!("disk-error-swallowed") { Ok(()) } else { result };
             state.done.borrow_mut().push(DiskDone { ticket: append.ticket, result });
             state.ring.ring();
         }
     }
 
-    fn book(&self, append: &Append<M>, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let mut figures = self.0.figures.borrow_mut();
-        figures.count += 1;
-        figures.sum_us += us;
-        figures.max_us = figures.max_us.max(us);
+    fn complain_if_slow(&self, append: &Append<M>, took: Duration) {
         if took >= self.0.warn_after {
             tracing::warn!(
                 "slow sync: {} bytes on shard {} took {} ms ({})",

@@ -165,7 +165,7 @@ impl<M: BatchMemory> Keeper<M> {
         let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
         let snapshots = Snapshots::new(options.snapshot, snapshots, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
         Keeper {
-            prep: Prep::new(options.prep.clone(), hash_seed),
+            prep: Prep::new(options.prep, hash_seed),
             watches: Watches::new(hash_seed),
             snapshots,
             next_reap: now.mono.plus(options.reap_interval_ms),
