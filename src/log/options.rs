@@ -48,7 +48,7 @@ impl LogOptions {
     }
 }
 
-/// Where a log goes on after recovery. Made by [`crate::log::recover`] alone.
+/// Where a log goes on after recovery. Made by [`crate::log::recover()`] alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogStart {
     /// Epoch metadata of the new generation.
