@@ -4,6 +4,7 @@
 //! without a second call; `fdatasync` remains as an option for devices where it measures better. A short write is an error:
 //! the batch's tail would be missing.
 
+use super::figures::SyncFigures;
 use super::files::Roots;
 use super::script::disk_error;
 use super::wake::Wake;
@@ -26,6 +27,15 @@ pub(super) enum SyncMethod {
     Dsync,
     /// A write, then fdatasync.
     Fdatasync,
+}
+
+/// How a shard writes, and who is told how long it took.
+#[derive(Clone, Debug)]
+pub(super) struct ShardOptions {
+    pub(super) method: SyncMethod,
+    /// A longer write is logged.
+    pub(super) warn_after: Duration,
+    pub(super) figures: SyncFigures,
 }
 
 /// One append, as the log wants it.
@@ -74,20 +84,22 @@ struct State<M> {
     work: Wake,
     done: RefCell<Vec<DiskDone>>,
     ring: Wake,
+    figures: SyncFigures,
 }
 
 impl<M: RingMemory> ShardDisk<M> {
     /// Starts the task on this executor; `ring` is rung when something is done.
-    pub(super) fn start(shard: ShardId, roots: Roots, method: SyncMethod, warn_after: Duration, ring: Wake) -> ShardDisk<M> {
+    pub(super) fn start(shard: ShardId, roots: Roots, how: ShardOptions, ring: Wake) -> ShardDisk<M> {
         let disk = ShardDisk(Rc::new(State {
             shard,
             roots,
-            method,
-            warn_after,
+            method: how.method,
+            warn_after: how.warn_after,
             waiting: RefCell::default(),
             work: Wake::default(),
             done: RefCell::default(),
             ring,
+            figures: how.figures,
         }));
         glommio::spawn_local(disk.clone().run()).detach();
         disk
@@ -115,14 +127,16 @@ impl<M: RingMemory> ShardDisk<M> {
             };
             let began = Instant::now();
             let result = self.carry_out(&mut open, &append).await;
-            self.complain_if_slow(&append, began.elapsed());
+            self.book(&append, began.elapsed());
             let result = if mutant!("disk-error-swallowed") { Ok(()) } else { result };
             state.done.borrow_mut().push(DiskDone { ticket: append.ticket, result });
             state.ring.ring();
         }
     }
 
-    fn complain_if_slow(&self, append: &Append<M>, took: Duration) {
+    fn book(&self, append: &Append<M>, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.0.figures.record(us);
         if took >= self.0.warn_after {
             tracing::warn!(
                 "slow sync: {} bytes on shard {} took {} ms ({})",

@@ -47,6 +47,7 @@ impl<M> ApplySink for Firing<'_, M> {
             return;
         }
         let Firing { zxid, skip_acl, watches, conns, stats, fx, .. } = self;
+        let before = stats.events;
         watches.fire(change.path, change.event, &mut |idx| {
             let Some(conn) = conns.get(idx) else { return };
             // Without READ the event is dropped although the watch is used up (T29).
@@ -54,6 +55,7 @@ impl<M> ApplySink for Firing<'_, M> {
                 replies::event(conns, stats, fx, idx, Some(*zxid), change.event, change.path);
             }
         });
+        stats.triggered(change.event, before);
     }
 
     fn old_image(&mut self, image: NodeImage<'_>) {
@@ -110,6 +112,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.applied = head.zxid;
         self.prep.applied(head.zxid);
         self.stats.commits += 1;
+        self.words.on_applied(head.zxid, &self.tree);
         if let Some(idx) = waiter {
             self.answer_write(cx, idx, &results);
             self.drain(cx, idx);

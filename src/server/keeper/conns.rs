@@ -152,7 +152,7 @@ impl ConnStats {
 
     /// Forgets what `crst` resets.
     pub fn reset(&mut self) {
-        let kept = ConnStats { established_ms: self.established_ms, ..ConnStats::default() };
+        let kept = ConnStats { established_ms: self.established_ms, last_cxid: -1, ..ConnStats::default() };
         *self = kept;
     }
 }

@@ -42,7 +42,7 @@ mod words;
 mod writes;
 
 pub use snapshots::{SnapshotFigures, SnapshotOptions};
-pub use words::WordOptions;
+pub use words::{Environment, HostFigures, WordOptions};
 
 /// What the keeper needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -136,6 +136,7 @@ pub struct Keeper<M: BatchMemory> {
     scratch: Vec<u8>,
     snapshots: Snapshots,
     stats: Stats,
+    words: words::Words,
     complaints: RateLimit,
     next_reap: MonoMs,
     stopping: bool,
@@ -182,6 +183,7 @@ impl<M: BatchMemory> Keeper<M> {
             ops: OpBuf::default(),
             scratch: Vec::new(),
             stats: Stats::default(),
+            words: words::Words::new(now),
             complaints: RateLimit::default(),
             stopping: false,
             was_full: false,
@@ -287,7 +289,7 @@ impl KeeperOptions {
                 },
                 retain: config.purge_retain_count as usize,
             },
-            words: WordOptions,
+            words: WordOptions::from_config(config),
             fronts,
             conns_per_address_max: config.max_client_cnxns.unwrap_or(0) as usize,
             conns_max: config.max_cnxns.unwrap_or(0) as usize,
