@@ -230,7 +230,7 @@ impl<M: BatchMemory> Keeper<M> {
                 Some(Waiting::Sync { xid, path, received_ns, .. }) => {
                     let head = Answer::ok(xid, self.applied, received_ns);
                     replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |r| {
-                        r.put_text(&path);
+                        r.put_buffer(path.as_deref());
                     });
                 }
                 Some(Waiting::Later { xid, op, len, received_ns }) => {
@@ -252,7 +252,7 @@ impl<M: BatchMemory> Keeper<M> {
                 replies::answer(conns, stats, cx, idx, Answer::error(xid, zxid, code, received_ns), |_| {});
             }
             Refused::Last(code) => {
-                replies::answer(conns, stats, cx, idx, Answer::error(xid, zxid, code, received_ns).last(), |_| {});
+                replies::answer(conns, stats, cx, idx, Answer::error(xid, replies::NO_ZXID, code, received_ns).last(), |_| {});
             }
             Refused::Multi { failed_idx, code, count } => {
                 let head = Answer::ok(xid, zxid, received_ns);

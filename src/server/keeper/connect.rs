@@ -45,7 +45,8 @@ impl<M: BatchMemory> Keeper<M> {
             Ok(connect) => connect,
             Err(error) => return self.hang_up(cx, idx, &format!("a connect request that doesn't decode: {error}")),
         };
-        if connect.last_zxid_seen > self.applied {
+        // As signed numbers: a client that has seen nothing may say -1.
+        if connect.last_zxid_seen.as_i64() > self.applied.as_i64() {
             let (seen, applied) = (connect.last_zxid_seen, self.applied);
             let text = format!("the client has seen zxid {seen}, this server has applied {applied}: it must ask another server");
             return self.hang_up(cx, idx, &text);

@@ -73,8 +73,8 @@ pub enum Waiting {
         at: Zxid,
         /// The client's number.
         xid: i32,
-        /// The path, echoed.
-        path: Box<[u8]>,
+        /// The path, echoed; null stays null.
+        path: Option<Box<[u8]>>,
         /// For the latency figures.
         received_ns: u64,
     },
@@ -105,7 +105,7 @@ pub enum Refused {
         /// How many there are.
         count: usize,
     },
-    /// One error, after which the connection is closed.
+    /// One error whose header names no zxid, after which the connection is closed.
     Last(ErrorCode),
 }
 
