@@ -44,6 +44,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },
     Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
     Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
+    Mutant { name: "log_trusts_unsynced_tail", what: "serves batches that recovery read without making them durable" },
     Mutant { name: "prep-check-skips-acl", what: "a check in a multi passes without READ" },
     Mutant { name: "prep-closing-session-writes", what: "a session whose closing is outstanding still creates ephemeral nodes" },
     Mutant { name: "prep-delete-checks-node-before-acl", what: "delete says NONODE for a missing node that it may not delete anyway" },

@@ -104,12 +104,11 @@ pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Re
     let Loaded { mut tree, mut sessions, snapshots, newest_good } = load_snapshot(files, config, tree_options, &mut notes)?;
     let options = log_options(config);
     let recovery = log::recover(files, tree.last_zxid(), &options, fresh);
-    notes.extend(
-        recovery.findings.iter().map(|f| Note { level: Level::Info, text: format!("recovery: {}: {}", format!("{:?}", f.kind), f.place) }),
-    );
+    notes.extend(recovery.findings.iter().map(|f| Note { level: Level::Info, text: format!("recovery: {:?}: {}", f.kind, f.place) }));
     if recovery.case.is_damage() {
         return Err(refuse(&recovery, config));
     }
+    tree.set_container_never_used_ms(config.container_max_never_used_ms.unwrap_or(0));
     replay(&mut tree, &mut sessions, &recovery)?;
     let Recovery { case, start, .. } = recovery;
     let Some(start) = start else {

@@ -121,9 +121,9 @@ fn what_was_written_is_read() {
 }
 
 #[test]
-fn the_name_appears_after_the_sync() {
+fn the_name_appears_after_the_sync_and_the_reading_back() {
     let (disk, _) = written(HEAD, 3, b"x");
-    assert_eq!(disk.1, ["mkdir", "create", "write", "sync", "rename", "syncdir", "syncdir"]);
+    assert_eq!(disk.1, ["mkdir", "create", "write", "sync", "verify", "rename", "syncdir", "syncdir"]);
     let writer = SnapshotWriter::begin(HEAD, std::iter::empty(), std::iter::empty());
     assert_eq!(writer.abort().ops, [FileOp::Remove(temp_file_of(HEAD.zxid))]);
 }

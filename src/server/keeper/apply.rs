@@ -47,6 +47,7 @@ impl<M> ApplySink for Firing<'_, M> {
             return;
         }
         let Firing { zxid, skip_acl, watches, conns, stats, fx, .. } = self;
+        let before = stats.events;
         watches.fire(change.path, change.event, &mut |idx| {
             let Some(conn) = conns.get(idx) else { return };
             // Without READ the event is dropped although the watch is used up (T29).
@@ -54,6 +55,7 @@ impl<M> ApplySink for Firing<'_, M> {
                 replies::event(conns, stats, fx, idx, Some(*zxid), change.event, change.path);
             }
         });
+        stats.triggered(change.event, before);
     }
 
     fn old_image(&mut self, image: NodeImage<'_>) {
@@ -110,6 +112,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.applied = head.zxid;
         self.prep.applied(head.zxid);
         self.stats.commits += 1;
+        self.words.on_applied(head.zxid, &self.tree);
         if let Some(idx) = waiter {
             self.answer_write(cx, idx, &results);
             self.drain(cx, idx);
@@ -227,7 +230,7 @@ impl<M: BatchMemory> Keeper<M> {
                 Some(Waiting::Sync { xid, path, received_ns, .. }) => {
                     let head = Answer::ok(xid, self.applied, received_ns);
                     replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |r| {
-                        r.put_text(&path);
+                        r.put_buffer(path.as_deref());
                     });
                 }
                 Some(Waiting::Later { xid, op, len, received_ns }) => {
@@ -249,7 +252,7 @@ impl<M: BatchMemory> Keeper<M> {
                 replies::answer(conns, stats, cx, idx, Answer::error(xid, zxid, code, received_ns), |_| {});
             }
             Refused::Last(code) => {
-                replies::answer(conns, stats, cx, idx, Answer::error(xid, zxid, code, received_ns).last(), |_| {});
+                replies::answer(conns, stats, cx, idx, Answer::error(xid, replies::NO_ZXID, code, received_ns).last(), |_| {});
             }
             Refused::Multi { failed_idx, code, count } => {
                 let head = Answer::ok(xid, zxid, received_ns);

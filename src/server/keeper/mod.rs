@@ -42,7 +42,7 @@ mod words;
 mod writes;
 
 pub use snapshots::{SnapshotFigures, SnapshotOptions};
-pub use words::WordOptions;
+pub use words::{Environment, HostFigures, WordOptions};
 
 /// What the keeper needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -136,6 +136,7 @@ pub struct Keeper<M: BatchMemory> {
     scratch: Vec<u8>,
     snapshots: Snapshots,
     stats: Stats,
+    words: words::Words,
     complaints: RateLimit,
     next_reap: MonoMs,
     stopping: bool,
@@ -158,13 +159,14 @@ impl<M: BatchMemory> Keeper<M> {
     /// A keeper over recovered state. `prng` is its own stream (session passwords, snapshot jitter).
     #[must_use]
     pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
-        let Recovered { tree, mut sessions, log, snapshots } = recovered;
+        let Recovered { mut tree, mut sessions, log, snapshots } = recovered;
+        tree.restart_reap_clocks(now.mono);
         let applied = tree.last_zxid();
         sessions.restart_timers(now.mono);
         let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
         let snapshots = Snapshots::new(options.snapshot, snapshots, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
         Keeper {
-            prep: Prep::new(options.prep.clone(), hash_seed),
+            prep: Prep::new(options.prep, hash_seed),
             watches: Watches::new(hash_seed),
             snapshots,
             next_reap: now.mono.plus(options.reap_interval_ms),
@@ -181,6 +183,7 @@ impl<M: BatchMemory> Keeper<M> {
             ops: OpBuf::default(),
             scratch: Vec::new(),
             stats: Stats::default(),
+            words: words::Words::new(now),
             complaints: RateLimit::default(),
             stopping: false,
             was_full: false,
@@ -286,7 +289,7 @@ impl KeeperOptions {
                 },
                 retain: config.purge_retain_count as usize,
             },
-            words: WordOptions,
+            words: WordOptions::from_config(config),
             fronts,
             conns_per_address_max: config.max_client_cnxns.unwrap_or(0) as usize,
             conns_max: config.max_cnxns.unwrap_or(0) as usize,

@@ -19,6 +19,8 @@ const SCAN_NODES_PER_TURN: usize = 256;
 const TICKET_BIT: u64 = 1 << 63;
 /// After a failed snapshot the next try waits this long.
 const RETRY_MS: u64 = 30_000;
+/// Between two snapshots lies at least this much time, however fast transactions come.
+const PAUSE_MS: u64 = 1000;
 
 /// When snapshots are taken and how many stay.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +152,7 @@ impl<M: BatchMemory> Keeper<M> {
         let head = Head { zxid: self.applied, cluster: self.log.cluster(), generation: self.log.meta().generation };
         self.snapshots.trigger.restart();
         self.snapshots.due = false;
+        self.snapshots.not_before = now.plus(PAUSE_MS);
         if self.snapshots.kept.last().is_some_and(|(zxid, _)| *zxid >= head.zxid) {
             return;
         }
