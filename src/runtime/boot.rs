@@ -157,7 +157,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
     let mut prng = Prng::from_seed(entropy());
     let boot = recover_server(&files as &dyn Files, config, &mut prng)?;
     for note in &boot.notes {
-        super::one::print_note(note.clone());
+        super::logging::log_note(note);
     }
     for script in &boot.before_serving {
         run_script(&prepared.roots, script).map_err(|error| {
@@ -172,7 +172,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
 }
 
 /// 64 bits of the kernel's randomness.
-fn entropy() -> u64 {
+pub(super) fn entropy() -> u64 {
     let mut seed = [0; 8];
     // SAFETY: getrandom writes at most 8 bytes into an array of 8.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
