@@ -3,13 +3,14 @@
 
 use super::clock::Clock;
 use super::dirs;
+use super::figures::SyncFigures;
 use super::files::{DiskFiles, Roots};
 use super::limits;
 use super::listener::listen;
 use super::one;
 use super::placement;
 use super::script::run_script;
-use super::shard::SyncMethod;
+use super::shard::{ShardOptions, SyncMethod};
 use super::{signals, spread};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::ShardId;
@@ -46,8 +47,8 @@ pub(super) struct Prepared {
     pub(super) roots: Roots,
     pub(super) front: FrontOptions,
     pub(super) shards: u8,
-    pub(super) sync_method: SyncMethod,
-    pub(super) sync_warn_after: Duration,
+    pub(super) shard: ShardOptions,
+    pub(super) client_port: u16,
     pub(super) signals: Receiver<i32>,
     pub(super) ready_line: String,
     complaints: RefCell<RateLimit>,
@@ -112,8 +113,12 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
             stuck_timeout_ms: STUCK_TIMEOUT_MS,
         },
         shards: u8::try_from(config.log_shards).unwrap_or(1),
-        sync_method: if config.log_sync == LogSync::Dsync { SyncMethod::Dsync } else { SyncMethod::Fdatasync },
-        sync_warn_after: Duration::from_millis(config.fsync_warning_ms),
+        shard: ShardOptions {
+            method: if config.log_sync == LogSync::Dsync { SyncMethod::Dsync } else { SyncMethod::Fdatasync },
+            warn_after: Duration::from_millis(config.fsync_warning_ms),
+            figures: SyncFigures::default(),
+        },
+        client_port: address.port(),
         signals,
         ready_line,
         complaints: RefCell::default(),

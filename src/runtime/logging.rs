@@ -9,7 +9,7 @@ const LINES_WAITING_MAX: usize = 8192;
 /// Sets logging up for the process. The guard writes what is left when it is dropped.
 ///
 /// `level` is a level or a filter (`info`, `ringkeeper=debug`); one that can't be understood falls back to `info`.
-#[must_use]
+#[must_use = "dropping the guard ends the writing"]
 pub fn init(json: bool, level: &str) -> WorkerGuard {
     let (writer, guard) =
         tracing_appender::non_blocking::NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING_MAX).finish(std::io::stderr());

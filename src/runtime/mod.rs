@@ -7,6 +7,7 @@
 mod boot;
 mod clock;
 mod dirs;
+mod figures;
 mod files;
 mod fronts;
 mod limits;

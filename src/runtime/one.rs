@@ -1,6 +1,7 @@
 //! All roles on one executor: no hop, no copy between them. Tasks collect, one turn does the work.
 
 use super::boot::{Ending, Prepared};
+use super::figures::{self, Measured};
 use super::fronts::Fronts;
 use super::memory::{DmaMemory, DmaPool};
 use super::script::run_script;
@@ -35,6 +36,7 @@ struct Host {
     /// Results of scripts, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
     wake: Wake,
+    measured: Measured,
     prepared: Prepared,
     stopping_since: Option<MonoMs>,
     tick_due: bool,
@@ -43,15 +45,16 @@ struct Host {
 /// Runs the server on the current executor until it ends.
 pub(super) async fn run(
     prepared: Prepared,
-    keeper: Keeper<DmaMemory>,
+    mut keeper: Keeper<DmaMemory>,
     sockets: Vec<socket2::Socket>,
     startup: Vec<DiskEffect<DmaMemory>>,
 ) -> Ending {
+    keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
     let wake = Wake::default();
     let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone());
-    let shards = (0..prepared.shards)
-        .map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.sync_method, prepared.sync_warn_after, wake.clone()))
-        .collect();
+    let shards =
+        (0..prepared.shards).map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.shard.clone(), wake.clone())).collect();
+    let measured = figures::start(&prepared);
     let mut host = Host {
         keeper,
         pool: DmaPool,
@@ -62,6 +65,7 @@ pub(super) async fn run(
         shards,
         scripted: Rc::default(),
         wake: wake.clone(),
+        measured,
         prepared,
         stopping_since: None,
         tick_due: false,
@@ -107,6 +111,7 @@ impl Host {
         self.keeper.on_burst(&mut cx, &self.burst);
         self.burst.clear();
         if self.tick_due {
+            self.measured.take().into_iter().for_each(|figures| self.keeper.set_host_figures(figures));
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);

@@ -9,11 +9,14 @@ use crate::model::txn::{OpRef, TxnHead};
 
 const OPTIONS: TreeOptions = TreeOptions { hash_seed: 3, extended_types: true, skip_digest: false };
 
+/// Slot, parent's slot, name, data, ACL, stat.
+type OwnedImage = (u32, u32, Vec<u8>, Option<Vec<u8>>, u32, PersistedStat);
+
 /// What applying brought about, as texts.
 #[derive(Default)]
 struct Log {
     events: Vec<String>,
-    images: Vec<(u32, u32, Vec<u8>, Option<Vec<u8>>, u32, PersistedStat)>,
+    images: Vec<OwnedImage>,
 }
 
 impl ApplySink for Log {

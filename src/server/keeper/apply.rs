@@ -47,6 +47,7 @@ impl<M> ApplySink for Firing<'_, M> {
             return;
         }
         let Firing { zxid, skip_acl, watches, conns, stats, fx, .. } = self;
+        let before = stats.events;
         watches.fire(change.path, change.event, &mut |idx| {
             let Some(conn) = conns.get(idx) else { return };
             // Without READ the event is dropped although the watch is used up (T29).
@@ -54,6 +55,7 @@ impl<M> ApplySink for Firing<'_, M> {
                 replies::event(conns, stats, fx, idx, Some(*zxid), change.event, change.path);
             }
         });
+        stats.triggered(change.event, before);
     }
 
     fn old_image(&mut self, image: NodeImage<'_>) {
@@ -71,10 +73,13 @@ impl<M: BatchMemory> Keeper<M> {
         self.stats.turns += 1;
         let committed = if mutant!("ack-before-durable") { self.proposed } else { self.committed() };
         while let Some(batch) = self.log.next_applicable(committed) {
+            let mut body_len = batch.body().len();
             for record in batch.records() {
                 // The very bytes that this process encoded.
                 let record = record.unwrap_or_else(|what| broken(format_args!("a record of the batch through {}: {what}", batch.last())));
                 self.apply(cx, &record);
+                // The batch's bytes count once, with its first record.
+                self.snapshots.on_applied(std::mem::take(&mut body_len));
             }
         }
         while let Some(gate) = self.gates.front().copied().filter(|g| g.at <= self.applied) {
@@ -107,7 +112,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.applied = head.zxid;
         self.prep.applied(head.zxid);
         self.stats.commits += 1;
-        self.snapshots.on_applied();
+        self.words.on_applied(head.zxid, &self.tree);
         if let Some(idx) = waiter {
             self.answer_write(cx, idx, &results);
             self.drain(cx, idx);

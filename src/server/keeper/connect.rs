@@ -16,8 +16,8 @@ impl<M: BatchMemory> Keeper<M> {
         let here = self.conns.from_address(peer.ip());
         let reason = if per_address_max > 0 && here > per_address_max {
             format!("too many connections from {}: {here}, maxClientCnxns allows {per_address_max}", peer.ip())
-        } else if self.options.conns_max > 0 && self.conns.len() > self.options.conns_max {
-            format!("too many connections: {}, maxCnxns allows {}", self.conns.len(), self.options.conns_max)
+        } else if self.options.conns_max > 0 && self.conns.count() > self.options.conns_max {
+            format!("too many connections: {}, maxCnxns allows {}", self.conns.count(), self.options.conns_max)
         } else {
             return;
         };

@@ -152,7 +152,7 @@ impl ConnStats {
 
     /// Forgets what `crst` resets.
     pub fn reset(&mut self) {
-        let kept = ConnStats { established_ms: self.established_ms, ..ConnStats::default() };
+        let kept = ConnStats { established_ms: self.established_ms, last_cxid: -1, ..ConnStats::default() };
         *self = kept;
     }
 }
@@ -262,7 +262,7 @@ impl Conns {
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 }
