@@ -43,7 +43,13 @@ SASL = Difference(
     "noticing. The reference is sent an auth packet with an unknown scheme in its place, which it answers so.",
     (wire.SASL,))
 
-ALL = [ZXID_GAPS, INTERNAL_OPCODES, CREATE_TTL_WITHOUT_TTL, SASL]
+AUTH_ORDER = Difference(
+    "auth-order",
+    "An ACL entry `auth` becomes one entry for each id of the connection. The reference takes them in the order "
+    "of a hash set, Ringkeeper in the order in which the client proved them. So neighbouring entries with equal "
+    "permissions are compared without their order, as are the ids of whoAmI.")
+
+ALL = [ZXID_GAPS, INTERNAL_OPCODES, CREATE_TTL_WITHOUT_TTL, SASL, AUTH_ORDER]
 NULL_TOKEN = b"\xff\xff\xff\xff"
 
 
