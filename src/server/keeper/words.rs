@@ -215,7 +215,7 @@ impl<M: BatchMemory> Keeper<M> {
             latency: self.latency(),
             packets_received: self.stats.received,
             packets_sent: self.stats.sent,
-            connections: self.conns.len() as u64,
+            connections: self.conns.count() as u64,
             outstanding: self.outstanding(),
             zxid: self.applied,
             node_count: self.tree.node_count() as u64,
@@ -345,7 +345,7 @@ impl<M: BatchMemory> Keeper<M> {
         let response = |bytes: u64| if stats.last_response_len.is_some() { whole(bytes) } else { Some(Number::Whole(-1)) };
         mntr::Gauges {
             ephemerals_count: whole(self.tree.ephemerals_count()),
-            num_alive_connections: whole(self.conns.len()),
+            num_alive_connections: whole(self.conns.count()),
             avg_latency: Some(Number::Fraction(latency.avg_ms())),
             outstanding_requests: whole(self.outstanding()),
             znode_count: whole(self.tree.node_count()),
