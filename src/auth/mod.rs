@@ -67,9 +67,12 @@ fn add(identities: &mut Vec<Identity>, scheme: &[u8], id: Vec<u8>) {
     }
 }
 
-/// `user:base64(sha1(user:password))`; the user is what stands before the first colon, the hash is over all of it.
+/// `user:base64(sha1(user:password))`; the user is what stands before the first colon, the hash is over all of it. Bytes that
+/// are no UTF-8 count as U+FFFD, as in ZooKeeper, which decodes the token first.
 #[must_use]
 pub fn digest_id(credentials: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(credentials);
+    let credentials = text.as_bytes();
     let user = credentials.split(|b| *b == b':').next().unwrap_or_default();
     let mut id = user.to_vec();
     id.push(b':');

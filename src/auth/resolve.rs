@@ -1,12 +1,16 @@
 //! ACL lists as clients send them become lists as they are kept: `auth` entries replaced by who the connection is, duplicates
-//! dropped, everything else valid or refused. And what clients are shown of lists and of themselves.
+//! dropped (those sent; `auth` may expand to one that stands there already, as in ZooKeeper), everything else valid or refused. And what clients are shown of lists and of themselves.
 
 use super::AuthOptions;
-use crate::model::acl::{AclEntry, AclList, Identity, encode};
+use crate::base::limits::FRAME_BYTES_DEFAULT;
+use crate::model::acl::{AclEntry, AclList, Identity, encode, ip_network};
 use crate::model::error_code::ErrorCode;
+use crate::mutant;
 
-/// Entries of one list.
+/// Entries of one list as sent; comparing each with each must stay cheap.
 const ENTRIES_MAX: usize = 4096;
+/// Bytes that expanding `auth` may add to a list: entries times identities would have no bound of their own.
+const EXPANDED_BYTES_MAX: usize = FRAME_BYTES_DEFAULT;
 
 /// The list that create and setACL keep, appended to `out` in wire form.
 ///
@@ -17,28 +21,35 @@ pub fn resolve_acl(list: Option<&[u8]>, identities: &[Identity], options: &AuthO
     if list.count() == 0 || list.count() > ENTRIES_MAX {
         return Err(ErrorCode::InvalidAcl);
     }
-    let mut kept: Vec<AclEntry<'_>> = Vec::with_capacity(list.count());
+    let mut unique: Vec<AclEntry<'_>> = Vec::with_capacity(list.count());
     for entry in list.entries() {
+        if !unique.contains(&entry) {
+            unique.push(entry);
+        }
+    }
+    let mut kept: Vec<AclEntry<'_>> = Vec::with_capacity(unique.len());
+    let mut expanded_bytes = 0usize;
+    for entry in unique {
         if entry.scheme == b"auth" {
-            let mut proven = identities.iter().filter(|i| proves_identity(&i.scheme)).peekable();
-            proven.peek().ok_or(ErrorCode::InvalidAcl)?;
-            for identity in proven {
-                keep(&mut kept, AclEntry { perms: entry.perms, scheme: &identity.scheme, id: &identity.id });
+            let kept_before = kept.len();
+            for who in identities.iter().filter(|i| proves_identity(&i.scheme)) {
+                expanded_bytes = expanded_bytes.saturating_add(12 + who.scheme.len() + who.id.len());
+                if expanded_bytes > EXPANDED_BYTES_MAX {
+                    return Err(ErrorCode::InvalidAcl);
+                }
+                kept.push(AclEntry { perms: entry.perms, scheme: &who.scheme, id: &who.id });
             }
-        } else if is_valid(&entry, options) {
-            keep(&mut kept, entry);
+            if kept.len() == kept_before {
+                return Err(ErrorCode::InvalidAcl);
+            }
+        } else if is_valid(&entry, options) || mutant!("auth-any-id-is-valid") {
+            kept.push(entry);
         } else {
             return Err(ErrorCode::InvalidAcl);
         }
     }
     out.extend_from_slice(&encode(kept));
     Ok(())
-}
-
-fn keep<'a>(kept: &mut Vec<AclEntry<'a>>, entry: AclEntry<'a>) {
-    if !kept.contains(&entry) {
-        kept.push(entry);
-    }
 }
 
 /// Only proven identities stand for a connection in an ACL: its address and `super` don't.
@@ -51,7 +62,7 @@ fn is_valid(entry: &AclEntry<'_>, options: &AuthOptions) -> bool {
     match entry.scheme {
         b"world" => entry.id == b"anyone",
         b"digest" => options.digest_enabled && java_split(entry.id, b':') == 2,
-        b"ip" => is_address(entry.id),
+        b"ip" => ip_network(entry.id).is_some(),
         _ => false,
     }
 }
@@ -60,17 +71,6 @@ fn is_valid(entry: &AclEntry<'_>, options: &AuthOptions) -> bool {
 fn java_split(text: &[u8], at: u8) -> usize {
     let parts: Vec<&[u8]> = text.split(|b| *b == at).collect();
     parts.iter().rposition(|p| !p.is_empty()).map_or(0, |last| last + 1)
-}
-
-/// `address` or `address/bits`, IPv4 as in ZooKeeper 3.9.
-fn is_address(id: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(id) else { return false };
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let four_bytes = address.split('.').count() == 4 && address.split('.').all(|part| part.parse::<u8>().is_ok());
-    four_bytes && bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|b| b <= 32))
 }
 
 /// A list as somebody without ADMIN sees it: hashes of passwords replaced (T17).
@@ -117,7 +117,17 @@ mod tests {
 
     #[test]
     fn valid_and_invalid_ids() {
-        for (scheme, id) in [("world", "anyone"), ("digest", "u:h"), ("ip", "10.0.0.1"), ("ip", "10.0.0.0/8"), ("ip", "1.2.3.4/0")] {
+        for (scheme, id) in [
+            ("world", "anyone"),
+            ("digest", "u:h"),
+            ("ip", "10.0.0.1"),
+            ("ip", "10.0.0.0/8"),
+            ("ip", "1.2.3.4/0"),
+            ("ip", "::1"),
+            ("ip", "fe80::/10"),
+            ("digest", "u:h:"),
+            ("digest", ":h"),
+        ] {
             assert!(resolve(&[entry(scheme, id)], &[]).is_ok(), "{scheme}:{id}");
         }
         let bad = [
@@ -129,6 +139,10 @@ mod tests {
             ("ip", "1.2.3.4/33"),
             ("super", ""),
             ("x", "y"),
+            ("ip", "1::2::3"),
+            ("ip", "::1/129"),
+            ("ip", "localhost"),
+            ("ensemble", "east"),
         ];
         for (scheme, id) in bad {
             assert_eq!(resolve(&[entry(scheme, id)], &[]), Err(ErrorCode::InvalidAcl), "{scheme}:{id}");
@@ -142,8 +156,11 @@ mod tests {
         let digest = |id: &str| Identity { scheme: b"digest".to_vec(), id: id.into() };
         let ip = Identity { scheme: b"ip".to_vec(), id: b"1.2.3.4".to_vec() };
         assert_eq!(resolve(&[entry("auth", "")], &[ip.clone()]), Err(ErrorCode::InvalidAcl));
-        let kept = resolve(&[entry("auth", ""), entry("digest", "a:1")], &[ip, digest("a:1"), digest("b:2")]).unwrap();
-        assert_eq!(kept, encode([entry("digest", "a:1"), entry("digest", "b:2")]));
+        let sent = [entry("auth", ""), entry("digest", "a:1"), entry("auth", ""), entry("digest", "a:1")];
+        let kept = resolve(&sent, &[ip, digest("a:1"), digest("b:2")]).unwrap();
+        assert_eq!(kept, encode([entry("digest", "a:1"), entry("digest", "b:2"), entry("digest", "a:1")]));
+        let huge = digest(&"x".repeat(EXPANDED_BYTES_MAX));
+        assert_eq!(resolve(&[entry("auth", "")], &[huge]), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]

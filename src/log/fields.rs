@@ -1,5 +1,7 @@
 //! Little-endian numbers at fixed places of a block, for the headers and sectors of the log.
 //!
+//! Also the one sentence by which a newer format is told from damage.
+//!
 //! Reading past the end gives zeros, writing past the end is a defect of ours: all layouts are constants of this module's users.
 
 /// Writes `value` at byte `at`.
@@ -45,4 +47,16 @@ pub(super) fn get_u64(block: &[u8], at: usize) -> u64 {
 /// The number at byte `at`.
 pub(super) fn get_u128(block: &[u8], at: usize) -> u128 {
     u128::from_le_bytes(get(block, at))
+}
+
+const NEWER: &str = "format version";
+
+/// What is said of a good block of another version.
+pub(super) fn newer_format(version: u32) -> String {
+    format!("{NEWER} {version}, this program knows {}", super::batch::FORMAT_VERSION)
+}
+
+/// Whether `what` is such a sentence.
+pub(super) fn is_newer_format(what: &str) -> bool {
+    what.starts_with(NEWER)
 }

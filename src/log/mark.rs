@@ -7,7 +7,7 @@ use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, Zxid};
 use crate::base::limits::BLOCK_BYTES;
 use crate::log::batch::{FORMAT_VERSION, Identity};
-use crate::log::fields::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
+use crate::log::fields::{get_u32, get_u64, get_u128, newer_format, put_u32, put_u64, put_u128};
 use crate::log::segment::LOG_DIR;
 use crate::model::file::{Damage, FileOp, FilePath, Files, Script, Stored, Volume};
 
@@ -71,7 +71,7 @@ impl Mark {
         }
         let version = get_u32(sector, 8);
         if version != FORMAT_VERSION {
-            return Err(format!("format version {version}, this program knows {FORMAT_VERSION}"));
+            return Err(newer_format(version));
         }
         let mark = Mark {
             cluster: ClusterId(get_u128(sector, 16)),

@@ -6,7 +6,7 @@
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, EPOCH_MAX, Zxid};
 use crate::log::batch::{FORMAT_VERSION, Identity};
-use crate::log::fields::{get_u32, get_u64, get_u128, put_u32, put_u64, put_u128};
+use crate::log::fields::{get_u32, get_u64, get_u128, newer_format, put_u32, put_u64, put_u128};
 use crate::log::segment::LOG_DIR;
 use crate::model::file::{Damage, FileOp, FilePath, Files, Script, Stored, Volume};
 
@@ -97,10 +97,10 @@ impl Meta {
         }
         let version = get_u32(bytes, 8);
         if version != FORMAT_VERSION {
-            return Err(format!("format version {version}, this program knows {FORMAT_VERSION}"));
+            return Err(newer_format(version));
         }
         let spans = &bytes[FIXED_BYTES..at];
-        if spans.len() % SPAN_BYTES != 0 || spans.len() / SPAN_BYTES != get_u32(bytes, 12) as usize {
+        if !spans.len().is_multiple_of(SPAN_BYTES) || spans.len() / SPAN_BYTES != get_u32(bytes, 12) as usize {
             return Err("the number of generations doesn't fit the length".to_owned());
         }
         let meta = Meta {

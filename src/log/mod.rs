@@ -4,10 +4,12 @@
 //! recovery reads through [`crate::model::file::Files`]. `docs/formats/log.md` has the bytes, `docs/recovery.md` the decisions.
 //! Leaves to others: carrying out effects (hosts), committing (the keeper), peers (`zab`).
 
+pub mod accept;
 pub mod batch;
 pub mod case;
 pub mod effect;
 mod fields;
+pub mod inspect;
 pub mod mark;
 pub mod meta;
 pub mod record;
@@ -21,9 +23,11 @@ pub mod start;
 mod tests;
 pub mod writer;
 
+pub use accept::accept_loss;
 pub use batch::{Batch, BatchView, Identity};
 pub use case::Case;
 pub use effect::{DiskDone, DiskEffect};
+pub use inspect::inspect;
 pub use record::{Record, Records};
 pub use recover::{Recovery, recover};
 pub use start::Start;

@@ -7,6 +7,7 @@
 use crate::base::ids::{ClusterId, Zxid};
 use crate::log::batch::{BatchView, Identity, Place};
 use crate::log::case::{Case, ChainEnd, Fact, Facts, decide};
+use crate::log::fields::is_newer_format;
 use crate::log::mark::{Mark, MarkSectors, mark_path, read_mark};
 use crate::log::meta::{Meta, MetaCopies, meta_path, read_meta};
 use crate::log::scan::{Finding, FindingKind, Found, Scan, scan};
@@ -86,6 +87,13 @@ pub(super) fn present<T>(stored: &Stored<T>) -> Option<&T> {
     match stored {
         Stored::Present(value) => Some(value),
         Stored::Empty | Stored::Unreadable(_) => None,
+    }
+}
+
+fn unreadable<T>(stored: &Stored<T>) -> Option<&Damage> {
+    match stored {
+        Stored::Unreadable(damage) => Some(damage),
+        Stored::Empty | Stored::Present(_) => None,
     }
 }
 
@@ -212,10 +220,8 @@ fn facts(copies: &MetaCopies, sectors: &MarkSectors, scan: &Scan<'_>, chain: &Ch
         }
         facts.foreign |= mark.is_some_and(|m| m.cluster != meta.cluster);
     }
-    if facts.foreign && facts.meta == Fact::Absent {
-        // Without metadata nothing tells which cluster is ours.
-        facts.foreign = false;
-    }
+    let newer = |damage: Option<&Damage>| damage.is_some_and(|d| is_newer_format(&d.what));
+    facts.foreign |= newer(unreadable(&copies.meta)) || newer(unreadable(&sectors.mark)) || newer(copies.worn.as_ref());
     facts
 }
 
@@ -257,6 +263,7 @@ fn damages(
         }),
         Case::Foreign => {
             all.extend(scan.findings.iter().filter(|f| f.kind == FindingKind::Foreign).map(|f| f.place.clone()));
+            all.extend([unreadable(&copies.meta), unreadable(&sectors.mark), copies.worn.as_ref()].into_iter().flatten().cloned());
             if all.is_empty() {
                 all.push(at(mark_path().name, "it belongs to another cluster than the epoch metadata".to_owned()));
             }
@@ -277,7 +284,7 @@ fn damages(
 }
 
 /// Whether a finding may be what is left of a missing batch.
-fn is_suspect(kind: FindingKind) -> bool {
+pub(super) fn is_suspect(kind: FindingKind) -> bool {
     match kind {
         FindingKind::Unreadable
         | FindingKind::WornSegmentHeader

@@ -6,6 +6,7 @@
 use crate::base::ids::{ClusterId, ShardId};
 use crate::base::limits::{BLOCK_BYTES, SHARDS_MAX};
 use crate::log::batch::{BadHeader, BatchView, HEADER_BYTES, Header};
+use crate::log::fields::is_newer_format;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, segment_number, segment_path, shard_dir};
 use crate::model::file::{Damage, FilePath, Files, Stored};
 
@@ -145,7 +146,7 @@ fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<C
             let what = format!("the header is of segment {} of shard {}", head.number, head.shard.0);
             scan.note(FindingKind::WornSegmentHeader, &path, 0, what);
         }
-        Err(what) if what.starts_with("format version") => {
+        Err(what) if is_newer_format(&what) => {
             scan.note(FindingKind::Foreign, &path, 0, what);
             return;
         }

@@ -7,7 +7,7 @@ use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, ShardId};
 use crate::base::limits::{BLOCK_BYTES, SHARDS_MAX};
 use crate::log::batch::FORMAT_VERSION;
-use crate::log::fields::{get_u8, get_u32, get_u64, get_u128, put_u8, put_u32, put_u64, put_u128};
+use crate::log::fields::{get_u8, get_u32, get_u64, get_u128, newer_format, put_u8, put_u32, put_u64, put_u128};
 use crate::model::file::{FileOp, FilePath, Script, Volume};
 
 /// First bytes of every segment.
@@ -73,7 +73,7 @@ impl SegmentHead {
         }
         let version = get_u32(block, 8);
         if version != FORMAT_VERSION {
-            return Err(format!("format version {version}, this program knows {FORMAT_VERSION}"));
+            return Err(newer_format(version));
         }
         let head = SegmentHead {
             cluster: ClusterId(get_u128(block, 16)),

@@ -140,21 +140,48 @@ fn matches_id(scheme: &[u8], who: &[u8], entry: &[u8]) -> bool {
     if scheme == b"ip" { ip_matches(who, entry) } else { who == entry }
 }
 
-/// Whether the address `who` lies in `entry`, an address with an optional `/bits`. IPv4 as in ZooKeeper 3.9; an IPv6 entry
-/// matches only the equal address.
+/// Whether the address `who` lies in `entry`, an address with an optional `/bits`; both of one family.
 fn ip_matches(who: &[u8], entry: &[u8]) -> bool {
-    let parse = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<std::net::Ipv4Addr>().ok();
-    let (address, bits) = match entry.iter().position(|b| *b == b'/') {
-        Some(slash) => (&entry[..slash], std::str::from_utf8(&entry[slash + 1..]).ok().and_then(|t| t.parse::<u32>().ok())),
-        None => (entry, Some(32)),
+    let (Some((who, who_width)), Some((address, width, bits))) = (ip_address(who), ip_network(entry)) else { return false };
+    // A difference in the first `bits` of `width` bits; shifting by all 128 gives none.
+    let differing = (who ^ address).checked_shr(width - bits).unwrap_or(0);
+    who_width == width && differing == 0
+}
+
+/// An `ip` id of an ACL: address, its width in bits (32 or 128), and how many of them count. `None` if it isn't valid
+/// (source: ZooKeeper's `IPAuthenticationProvider.isValid`).
+#[must_use]
+pub fn ip_network(id: &[u8]) -> Option<(u128, u32, u32)> {
+    let (address, bits) = match id.iter().position(|b| *b == b'/') {
+        Some(slash) => (&id[..slash], Some(&id[slash + 1..])),
+        None => (id, None),
     };
-    match (parse(who), parse(address), bits) {
-        (Some(who), Some(address), Some(bits)) if bits <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            u32::from(who) & mask == u32::from(address) & mask
-        }
-        _ => who == entry,
+    let (address, width) = ip_address(address)?;
+    let bits = match bits {
+        Some(text) => u32::try_from(std::str::from_utf8(text).ok()?.parse::<i32>().ok()?).ok()?,
+        None => width,
+    };
+    (bits <= width).then_some((address, width, bits))
+}
+
+fn ip_address(text: &[u8]) -> Option<(u128, u32)> {
+    let text = std::str::from_utf8(text).ok()?;
+    if text.contains(':') {
+        // ZooKeeper knows no IPv4 tail in an IPv6 address.
+        let address = text.parse::<std::net::Ipv6Addr>().ok().filter(|_| !text.contains('.'))?;
+        return Some((u128::from(address), 128));
     }
+    let mut address = 0u128;
+    let mut parts = 0;
+    for part in text.split('.') {
+        // Leading zeros are allowed, unlike in the parser of the standard library.
+        address = (address << 8) | u128::from(u8::try_from(part.parse::<i32>().ok()?).ok()?);
+        parts += 1;
+        if parts > 4 {
+            return None;
+        }
+    }
+    (parts == 4).then_some((address, 32))
 }
 
 #[cfg(test)]
@@ -188,6 +215,18 @@ mod tests {
         assert!(permits(list, perms::WRITE, &[id("ip", "10.1.2.3")]));
         assert!(!permits(list, perms::WRITE, &[id("ip", "10.2.2.3")]));
         assert!(permits(list, perms::ADMIN, &[id("super", "")]));
+        for (who, entry, matches) in [
+            ("10.1.2.3", "010.1.2.3", true),
+            ("10.1.2.3", "0.0.0.0/0", true),
+            ("10.1.2.3", "10.1.2.2/31", true),
+            ("10.1.2.3", "::/0", false),
+            ("fe80::1", "fe80::/10", true),
+            ("2001:db8::1", "2001:DB8:0:0:0:0:0:1", true),
+            ("2001:db8::1", "::/0", true),
+            ("2001:db8::1", "2001:db8::2", false),
+        ] {
+            assert_eq!(ip_matches(who.as_bytes(), entry.as_bytes()), matches, "{who} in {entry}");
+        }
         assert!(permits(AclList::parse(b"\0\0\0\0").unwrap(), perms::ADMIN, &[]));
     }
 }

@@ -71,6 +71,15 @@ pub enum FileOp {
     },
     /// Makes the file's content and size durable.
     Sync(FilePath),
+    /// Reads the whole file back and compares its length and checksum ([`crate::base::checksum::checksum`]); a difference is an error.
+    Verify {
+        /// Which file.
+        path: FilePath,
+        /// Expected bytes.
+        len: u64,
+        /// Expected checksum of them.
+        checksum: u64,
+    },
     /// Renames within one directory or between two, replacing the target.
     Rename {
         /// Old name.

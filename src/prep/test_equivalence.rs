@@ -6,8 +6,12 @@ use super::test_requests::{Ask, CONNECTIONS, Step, ask, identities, session, ste
 use super::{PrepOptions, Refusal};
 use crate::model::acl::OPEN_UNSAFE;
 use crate::model::error_code::ErrorCode;
+use crate::model::image::{ImageSink, NodeImage};
+use crate::model::ops::OpBuf;
 use crate::model::request::CreateOp;
+use crate::model::stat::PersistedStat;
 use crate::model::txn::OpRef;
+use crate::tree::{TreeLoader, TreeOptions};
 use proptest::prelude::*;
 
 const OPTIONS: PrepOptions = PrepOptions { skip_acl: false, extended_types: true, enforce_quota: false, reconfig_enabled: false };
@@ -49,7 +53,7 @@ fn play(story: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn outstanding_changes_count_as_applied(story in steps(120)) {
@@ -153,4 +157,47 @@ fn a_new_term_starts_with_nothing_outstanding() {
     world.prep.clear();
     assert!(world.prep.outstanding() == 0 && !world.prep.is_closing(OTHER));
     assert_eq!(world.code(ME, &set("/a", -1)), ErrorCode::NoNode);
+}
+
+/// Loads a tree again with the counters of one node changed.
+struct Reloader<'a> {
+    loader: TreeLoader,
+    name: &'a [u8],
+}
+
+impl ImageSink for Reloader<'_> {
+    fn node(&mut self, image: NodeImage<'_>) {
+        let mut image = image;
+        if image.name == self.name {
+            image.stat = PersistedStat { version: i32::MAX, cversion: i32::MAX, aversion: i32::MAX, ..image.stat };
+        }
+        self.loader.node(image).expect("an image of a good tree");
+    }
+}
+
+#[test]
+fn counters_wrap() {
+    let mut world = World::new(OPTIONS).with(&["/a"]);
+    // The digest is part of what changes, so it isn't kept here.
+    let options = TreeOptions { hash_seed: 5, extended_types: true, skip_digest: true };
+    let mut reloader = Reloader { loader: TreeLoader::new(options), name: b"a" };
+    world.tree.acl_images().for_each(|image| reloader.loader.acl(image).unwrap());
+    world.tree.begin_scan();
+    while !world.tree.scan_step(16, &mut reloader) {}
+    world.tree = reloader.loader.finish(world.tree.last_zxid(), 0).unwrap();
+
+    let sequential = create_of("/a/s", CreateOp::Create, 2, Some(OPEN_UNSAFE));
+    assert_eq!(created(&world.must(&sequential)), "/a/s2147483647");
+    assert_eq!(created(&world.must(&sequential)), "/a/s-2147483648");
+    assert_eq!(created(&world.must(&sequential)), "/a/s-2147483647");
+    let version_after = |ops: OpBuf| match ops.get(0) {
+        Some(OpRef::SetData { version, .. }) => version,
+        Some(OpRef::SetAcl { aversion, .. }) => aversion,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(version_after(world.must(&set("/a", i32::MAX))), i32::MIN);
+    assert_eq!(version_after(world.must(&set_acl("/a", OPEN_UNSAFE, i32::MAX))), i32::MIN);
+    world.must(&set("/a", i32::MIN));
+    world.apply_all();
+    assert_eq!(created(&world.must(&sequential)), "/a/s-2147483646");
 }

@@ -25,6 +25,7 @@ fn run_op(roots: &Roots, op: &FileOp) -> Result<(), DiskError> {
         FileOp::Write { path, at, bytes } => ("writing", path, writable(roots, path).and_then(|file| file.write_all_at(bytes, *at))),
         FileOp::Zero { path, at, len } => ("zero-filling", path, zero(roots, path, *at, *len)),
         FileOp::Sync(path) => ("syncing", path, writable(roots, path).and_then(|file| file.sync_all())),
+        FileOp::Verify { path, len, checksum } => ("reading back", path, verify(roots, path, *len, *checksum)),
         FileOp::Rename { from, to } => ("renaming", from, fs::rename(roots.resolve(from), roots.resolve(to))),
         FileOp::SyncDir(path) => ("syncing the directory", path, File::open(roots.resolve(path)).and_then(|dir| dir.sync_all())),
         FileOp::Remove(path) => ("removing", path, remove(roots, path)),
@@ -53,6 +54,14 @@ fn zero(roots: &Roots, path: &FilePath, at: u64, len: u64) -> io::Result<()> {
         done += now as u64;
     }
     Ok(())
+}
+
+fn verify(roots: &Roots, path: &FilePath, len: u64, checksum: u64) -> io::Result<()> {
+    let bytes = fs::read(roots.resolve(path))?;
+    if bytes.len() as u64 == len && crate::base::checksum::checksum(&bytes) == checksum {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes that differ from the {len} written", bytes.len())))
 }
 
 fn remove(roots: &Roots, path: &FilePath) -> io::Result<()> {

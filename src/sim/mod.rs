@@ -18,6 +18,8 @@ pub mod replay;
 pub mod run;
 pub mod sweep;
 #[cfg(test)]
+mod test_agreement;
+#[cfg(test)]
 mod tests;
 pub mod trace;
 pub mod watching;

@@ -127,22 +127,22 @@ mod tests {
         reaper.touch(1, TTL);
         assert!(!reaper.is_due(1, MonoMs(1150)) && reaper.is_due(1, MonoMs(1151)));
         reaper.refresh(1, ReapFacts { has_children: true, ..TTL });
-        assert_eq!(due(&reaper, 9999), []);
+        assert_eq!(due(&reaper, 9999), [0u32; 0]);
         reaper.refresh(1, TTL);
         assert_eq!(due(&reaper, 1151), [1], "a child leaves the clock alone");
         reaper.restart(MonoMs(5000), |_| TTL);
         assert_eq!((due(&reaper, 5100), due(&reaper, 5101)), (vec![], vec![1]));
         reaper.forget(1);
-        assert_eq!(due(&reaper, u64::MAX), []);
+        assert_eq!(due(&reaper, u64::MAX), [0u32; 0]);
     }
 
     #[test]
     fn a_container_is_due_when_it_was_used() {
         let mut reaper = Reaper::new();
         reaper.touch(4, NEW_CONTAINER);
-        assert_eq!(due(&reaper, u64::MAX), [], "never used");
+        assert_eq!(due(&reaper, u64::MAX), [0u32; 0], "never used");
         reaper.refresh(4, ReapFacts { has_children: true, cversion: 1, ..NEW_CONTAINER });
-        assert_eq!(due(&reaper, u64::MAX), []);
+        assert_eq!(due(&reaper, u64::MAX), [0u32; 0]);
         reaper.refresh(4, ReapFacts { cversion: 1, ..NEW_CONTAINER });
         assert_eq!(due(&reaper, 0), [4]);
     }

@@ -12,6 +12,8 @@ pub mod watch;
 mod acl_table;
 mod apply;
 mod arena;
+#[cfg(test)]
+mod behaviour_test;
 mod crc32;
 mod digest;
 mod ephemeral;
@@ -20,6 +22,7 @@ mod index;
 mod load;
 #[cfg(test)]
 mod model_test;
+mod node;
 mod query;
 mod quota_usage;
 mod scan;

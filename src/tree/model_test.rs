@@ -8,7 +8,8 @@ use super::*;
 use crate::base::ids::SessionId;
 use crate::base::prng::Prng;
 use crate::model::acl::{AclEntry, encode};
-use crate::model::image::ImageSink;
+use crate::model::create_mode::NodeKind;
+use crate::model::image::{AclImage, ImageSink};
 use crate::model::stat::Stat;
 use crate::model::txn::{OpRef, TxnHead};
 use proptest::prelude::*;
@@ -200,8 +201,6 @@ impl Drawer {
     }
 }
 
-use crate::model::create_mode::NodeKind;
-
 /// Everything that can be asked must agree.
 fn compare(tree: &Tree, model: &Model) {
     assert_eq!(tree.node_count(), model.len() + 1);
@@ -318,8 +317,6 @@ impl Snapshot {
     }
 }
 
-use crate::model::image::AclImage;
-
 /// One random history: transactions of one to four steps, now and then a scan, at the end of each a load of what it gave.
 fn run_history(seed: u64, txns: u64) {
     let mut drawer = Drawer { prng: Prng::from_seed(seed), serial: 0 };
@@ -372,7 +369,7 @@ fn check_snapshot(tree: &mut Tree, model: &Model, snapshot: &Snapshot, prng: &mu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn random_histories_agree_with_the_model(seed: u64) {
         run_history(seed, 160);
@@ -381,5 +378,5 @@ proptest! {
 
 #[test]
 fn a_long_history_agrees_with_the_model() {
-    run_history(7, 3000);
+    run_history(7, 900);
 }

@@ -11,7 +11,7 @@ const GENERATOR_BUSY_MAX: f64 = 0.9;
 const GENERATOR_WAITED_MAX: f64 = 0.1;
 
 /// Latencies in microseconds.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize)]
 pub struct Latency {
     /// Replies.
     pub count: u64,
@@ -75,6 +75,27 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Of one workload, with throughput and latency; everything else is still to be filled in.
+    pub fn of(workload: Workload, ops_per_s: f64, latency: Latency) -> Figures {
+        Figures {
+            workload,
+            sessions: 0,
+            outstanding: 0,
+            value_bytes: 0,
+            seconds: 0.0,
+            operations: latency.count,
+            ops_per_s,
+            latency,
+            reads: None,
+            writes: None,
+            server_cpu_us_per_op: None,
+            rest_of_machine_cpu_us_per_op: 0.0,
+            generator_cpu_us_per_op: 0.0,
+            generator_busy: 0.0,
+            generator_waited: 0.0,
+        }
+    }
+
     /// Fills in what follows from the CPU times used meanwhile.
     pub fn set_usage(&mut self, used: &Usage) {
         let per_op = |us: u64| us as f64 / self.operations.max(1) as f64;
@@ -123,5 +144,26 @@ impl fmt::Display for Figures {
             Some(warning) => writeln!(f, "WARNING: {warning}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_or_starved_generator_is_reported() {
+        let latency = Latency { count: 1_000_000, p50_us: 1.0, p99_us: 1.0, p99_9_us: 1.0, max_us: 1.0 };
+        let mut figures = Figures { seconds: 2.0, ..Figures::of(Workload::Get, 500_000.0, latency) };
+        let mut used = Usage { servers_us: Some(3_000_000), generator_us: 500_000, generator_waited_us: 0, machine_us: 4_000_000 };
+        figures.set_usage(&used);
+        assert_eq!((figures.server_cpu_us_per_op, figures.rest_of_machine_cpu_us_per_op), (Some(3.0), 3.5));
+        assert_eq!((figures.generator_cpu_us_per_op, figures.generator_busy, figures.warning()), (0.5, 0.25, None));
+        used.generator_us = 1_900_000;
+        figures.set_usage(&used);
+        assert!(figures.warning().is_some_and(|w| w.starts_with("the generator was the bottleneck: it used 95%")));
+        used = Usage { generator_us: 500_000, generator_waited_us: 400_000, ..used };
+        figures.set_usage(&used);
+        assert!(figures.warning().is_some_and(|w| w.starts_with("the generator lacked a CPU for 20%")));
     }
 }

@@ -84,21 +84,13 @@ impl Latencies {
         let (reads, writes) = (Latency::of(&self.reads), Latency::of(&self.writes));
         let mixed = reads.is_some() && writes.is_some();
         let mut figures = Figures {
-            workload: plan.workload,
             sessions: plan.sessions,
             outstanding: plan.outstanding,
             value_bytes: plan.value_bytes,
             seconds: measured.as_secs_f64(),
-            operations: all.len(),
-            ops_per_s: all.len() as f64 / measured.as_secs_f64(),
-            latency,
             reads: reads.filter(|_| mixed),
             writes: writes.filter(|_| mixed),
-            server_cpu_us_per_op: None,
-            rest_of_machine_cpu_us_per_op: 0.0,
-            generator_cpu_us_per_op: 0.0,
-            generator_busy: 0.0,
-            generator_waited: 0.0,
+            ..Figures::of(plan.workload, all.len() as f64 / measured.as_secs_f64(), latency)
         };
         figures.set_usage(used);
         Ok(figures)
@@ -249,5 +241,56 @@ impl Load {
 
     fn now_ns(&self) -> u64 {
         self.clock.elapsed().as_nanos() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_server;
+
+    fn plan(server: String, workload: &str) -> Plan {
+        Plan {
+            server,
+            pids: vec![std::process::id()],
+            sessions: 3,
+            outstanding: 5,
+            workload: workload.parse().expect("a workload"),
+            value_bytes: 10,
+            measured: Duration::from_millis(200),
+            warmup: Duration::from_millis(50),
+            clean_up: true,
+        }
+    }
+
+    #[test]
+    fn every_workload_runs_counts_and_cleans_up() {
+        for (workload, op) in [("set", 5), ("get", 4), ("create", 1), ("mixed:30", 4)] {
+            let (server, seen) = fake_server::start(None);
+            let figures = run(&plan(server, workload)).expect("a run");
+            let seen = seen.lock().expect("no panic elsewhere");
+            assert!(figures.operations > 0 && figures.latency.count == figures.operations, "{workload}");
+            assert!(figures.server_cpu_us_per_op.is_some());
+            assert!(seen.counts[&op] > 0, "{workload}");
+            assert!(seen.nodes.is_empty(), "{workload} left {} nodes", seen.nodes.len());
+            let asked: u64 = seen.counts.values().sum();
+            assert!(figures.operations < asked, "what the warm-up and the setup did doesn't count");
+            assert_eq!(figures.reads.is_some() && figures.writes.is_some(), workload == "mixed:30");
+        }
+    }
+
+    #[test]
+    fn the_share_of_reads_is_kept() {
+        let (server, _seen) = fake_server::start(None);
+        let figures = run(&plan(server, "mixed:80")).expect("a run");
+        let share = figures.reads.expect("reads").count as f64 / figures.operations as f64;
+        assert!((0.7..0.9).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn an_error_ends_the_run() {
+        let (server, _seen) = fake_server::start(Some(100));
+        let failure = run(&plan(server, "get")).expect_err("an error");
+        assert!(failure.starts_with("the server answered -1 to request "), "{failure}");
     }
 }

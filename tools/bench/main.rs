@@ -5,6 +5,8 @@
 //! of a server that is as busy as its clients let it be; they are not those of an open system at a given rate.
 
 mod compare;
+#[cfg(test)]
+mod fake_server;
 mod figures;
 mod load;
 mod servers;

@@ -114,7 +114,13 @@ pub fn print_table(cells: &[Cell]) {
 
 fn row(name: &str, column: Column, c: &Comparison) -> String {
     let decimals = column.decimals;
-    let mark = if c.slower { "  slower" } else { "" };
+    // The rounds of one side lie further apart than the two sides: the word stays, with its doubt.
+    let within_spread = (c.ratio - 1.0).abs() * 100.0 < c.spread_percent;
+    let mark = match (c.slower, within_spread) {
+        (true, false) => "  slower",
+        (true, true) => "  slower (within the spread)",
+        (false, _) => "",
+    };
     format!(
         "{name:14} {:14} {:>12.decimals$} {:>12.decimals$} {:>8.3} {:>7.0}%{mark}",
         column.name, c.ours, c.theirs, c.ratio, c.spread_percent
@@ -124,6 +130,7 @@ fn row(name: &str, column: Column, c: &Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::Latency;
 
     #[test]
     fn medians_and_spreads() {
@@ -134,9 +141,24 @@ mod tests {
     }
 
     #[test]
+    fn less_throughput_and_more_latency_are_slower() {
+        let figures = |ops_per_s, p50_us| {
+            let latency = Latency { count: 1, p50_us, p99_us: 1.0, p99_9_us: 1.0, max_us: 1.0 };
+            Figures::of(Workload::Set, ops_per_s, latency)
+        };
+        let mut cell = Cell::new(Shape { sessions: 1, outstanding: 1 }, Workload::Set);
+        cell.push(Side::Ringkeeper, figures(50.0, 5.0));
+        cell.push(Side::ZooKeeper, figures(100.0, 10.0));
+        let (throughput, p50) = (cell.compare(COLUMNS[0]), cell.compare(COLUMNS[1]));
+        assert_eq!((throughput.ratio, throughput.slower), (0.5, true));
+        assert_eq!((p50.ratio, p50.slower), (0.5, false));
+    }
+
+    #[test]
     fn slower_is_marked_in_the_right_direction() {
         let c = |ratio: f64, slower| Comparison { ours: ratio, theirs: 1.0, ratio, spread_percent: 3.0, slower };
         assert!(row("1x1 set", COLUMNS[0], &c(0.5, true)).ends_with("3%  slower"));
         assert!(row("1x1 set", COLUMNS[1], &c(0.5, false)).ends_with("3%"));
+        assert!(row("1x1 set", COLUMNS[0], &c(0.98, true)).ends_with("3%  slower (within the spread)"));
     }
 }

@@ -1,7 +1,8 @@
 //! CPU time from `/proc`: of the servers' processes with all their threads, of this process, and of the whole machine.
 //!
 //! The machine's figure also holds what the kernel does for a server without charging it (workers behind io_uring, interrupts),
-//! and what anything else on the machine does: on a busy machine it says little.
+//! and what anything else on the machine does, and the kernel samples it with its tick: on a busy machine, or below a second, it
+//! says little.
 
 use crate::Failure;
 use std::fs;

@@ -73,6 +73,10 @@ pub(super) fn set_data(data: &[u8]) -> OpBuf {
 
 impl Driver {
     pub(super) fn new(options: LogOptions) -> Driver {
+        #[cfg(feature = "mutants")]
+        if let Ok(name) = std::env::var("LOG_MUTANT") {
+            assert!(crate::base::mutants::choose(&name) || crate::base::mutants::is_on(&name), "no mutant {name}");
+        }
         Driver {
             options,
             disk: Disk::default(),
@@ -88,6 +92,18 @@ impl Driver {
             full: false,
             tickets: 0,
         }
+    }
+
+    /// Transactions through `zxid`.
+    pub(super) fn history_len(&self, zxid: Zxid) -> usize {
+        self.position(zxid)
+    }
+
+    /// Forgets all but the first `len` transactions.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.history.truncate(len);
+        self.epochs.truncate(len);
+        self.acked = len;
     }
 
     pub(super) fn zxid_of(&self, idx: usize) -> Zxid {
@@ -117,9 +133,7 @@ impl Driver {
             self.disk.apply(op).unwrap();
         }
         let kept = self.position(start.log.tail.zxid);
-        self.history.truncate(kept);
-        self.epochs.truncate(kept);
-        self.acked = kept;
+        self.truncate(kept);
         self.tickets += 1_000_000;
         self.log = Some(Log::new(start.log, self.options, self.tickets));
         (letter, true)

@@ -1,5 +1,11 @@
 //! Tests of the log as a whole, over a disk in memory that loses what wasn't synced.
+//!
+//! With the feature `mutants` and a fault's name in the environment variable `LOG_MUTANT` these same tests must fail.
 
 mod crash;
+mod damage;
 mod disk;
 mod driver;
+mod garbage;
+mod golden;
+mod writing;

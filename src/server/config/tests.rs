@@ -85,6 +85,30 @@ fn the_file_of_the_official_image_gets_its_port_from_the_server_line() {
 }
 
 #[test]
+fn a_template_with_metrics_and_audit_starts_with_warnings() {
+    let template = "tickTime=2000\ninitLimit=10\nsyncLimit=5\nautopurge.purgeInterval=24\nautopurge.snapRetainCount=30\nskipACL=yes\n\
+        audit.enable=true\nsnapshot.trust.empty=true\nadmin.enableServer=true\nadmin.serverPort=8080\n4lw.commands.whitelist=srvr, mntr, ruok\n\
+        metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\nmetricsProvider.httpPort=7000\n\
+        metricsProvider.exportJvmInfo=true\npreAllocSize=65536\nsnapCount=100000\nmaxCnxns=0\nreconfigEnabled=false\n\
+        quorumListenOnAllIPs=false\nsslQuorum=false\nclientPortAddress=0.0.0.0\n";
+    let (config, findings) = checked(template).into_config().unwrap();
+    assert_eq!((config.purge_interval_hours, config.purge_retain_count, config.skip_acl), (Some(24), 30, true));
+    assert_eq!((config.client_host.as_deref(), config.max_cnxns), (Some("0.0.0.0"), None));
+    let warned: Vec<usize> = findings.iter().filter(|f| f.level == Level::Warning).filter_map(|f| f.line).collect();
+    assert_eq!(warned, [8, 9, 11, 12, 14, 15, 16]);
+}
+
+#[test]
+fn a_template_with_tls_and_several_servers_is_refused_with_every_reason() {
+    let template = "secureClientPort=2282\nserverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsslQuorum=true\n\
+        ssl.keyStore.location=/k.p12\nssl.quorum.trustStore.location=/t.p12\nserver.1=a:2888:3888;2181\nserver.2=b:2888:3888;2181\n";
+    let found = checked(template);
+    let refused: Vec<usize> = found.findings().iter().filter(|f| f.level == Level::Error).filter_map(|f| f.line).collect();
+    assert_eq!(refused, [3, 5, 8]);
+    assert!(found.findings().iter().all(|f| !f.text.contains("unknown")));
+}
+
+#[test]
 fn a_file_with_security_switched_on_is_refused_until_that_is_built() {
     for line in [
         "sslQuorum=true",
@@ -322,7 +346,7 @@ fn judge(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_get_a_verdict(bytes in prop::collection::vec(any::<u8>(), 0..600)) {

@@ -3,6 +3,18 @@
 //! Pure rendering from plain values into bytes, in ZooKeeper's formats to the byte, since tools split them by position.
 //! Leaves to others: recognising a word on a connection (`wire`), gathering the facts (`keeper`), sending (`front`).
 
+pub mod dump;
+pub mod facts;
+pub mod mntr;
+pub mod simple;
+pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub mod watches;
+
+pub use facts::{ConnFacts, Mode, ServerFacts, SessionFacts, Version};
+
 /// A four-letter word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
@@ -84,4 +96,20 @@ impl WordSet {
     pub fn iter(self) -> impl Iterator<Item = Word> {
         Word::ALL.into_iter().filter(move |word| self.contains(*word))
     }
+}
+
+/// What a word gets instead of its answer: a refusal because it isn't in the whitelist, or because the server isn't serving.
+/// `None` when it is to be answered. While the server isn't serving, `isro` is to be answered with `null`.
+#[must_use]
+pub fn refusal(word: Word, whitelist: WordSet, serving: bool) -> Option<Vec<u8>> {
+    if word != Word::Srvr && !whitelist.contains(word) {
+        return Some(format!("{} is not executed because it is not in the whitelist.\n", word.name()).into_bytes());
+    }
+    let needs_server = !matches!(word, Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Isro);
+    if serving || !needs_server {
+        return None;
+    }
+    // ZooKeeper prints a newline here for every word but this one.
+    let end = if word == Word::Hash { "" } else { "\n" };
+    Some(format!("This ZooKeeper instance is not currently serving requests{end}").into_bytes())
 }

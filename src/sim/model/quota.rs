@@ -8,8 +8,8 @@ const QUOTA: &str = "/zookeeper/quota";
 
 /// The value of `key` in a limits or stats text; -1 when it is unset.
 fn number(text: &str, key: &str) -> i64 {
-    let pairs = text.split([',', ';']).filter_map(|pair| pair.split_once('='));
-    let found = pairs.filter(|(k, _)| *k == key).last();
+    let mut pairs = text.split([',', ';']).filter_map(|pair| pair.split_once('='));
+    let found = pairs.rfind(|(k, _)| *k == key);
     found.and_then(|(_, value)| value.trim_end_matches('=').parse().ok()).unwrap_or(-1)
 }
 

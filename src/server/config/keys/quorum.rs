@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     moot("electionAlg", Kind::Choice(&["3"]), "3", ALONE, "election algorithm"),
     refused("peerType", Kind::Choice(&["participant", "observer"]), "participant", "participant", "whether this server votes"),
     later("standaloneEnabled", Kind::Bool, "true", "true", "false: one server is an ensemble that can grow"),
-    later("reconfigEnabled", Kind::Bool, "false", "false", "changes of the ensemble while it runs"),
+    honoured("reconfigEnabled", Kind::Bool, "false", "how a standalone server refuses reconfig: not implemented, or disabled"),
     refused("dynamicConfigFile", Kind::Name, "none", "", "file with the members of the ensemble"),
     refused("oraclePath", Kind::Name, "none", "", "oracle for two servers"),
     refused("quorum.auth.enableSasl", Kind::Bool, "false", "false", "SASL between servers"),

@@ -1,0 +1,121 @@
+//! What may be said on the command line of `ringkeeper`. Anything else ends with exit status 2 and a usage text.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A coordination service that every ZooKeeper client can use unchanged.
+#[derive(Clone, PartialEq, Eq, Debug, Parser)]
+#[command(name = "ringkeeper", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it, a server starts.
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+pub enum Command {
+    /// Run a server in the foreground: by a configuration file, or on 127.0.0.1:2181 with its data in ./data
+    Serve {
+        /// A ZooKeeper zoo.cfg
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "the fields are documented in Settings")]
+        settings: Settings,
+    },
+    /// Print the effective configuration and where each value comes from; start nothing
+    CheckConfig {
+        /// A ZooKeeper zoo.cfg
+        file: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "the fields are documented in Settings")]
+        settings: Settings,
+    },
+    /// Print what a log segment, a snapshot or a data directory holds; change nothing
+    Inspect {
+        /// A file or a data directory
+        path: PathBuf,
+    },
+    /// Accept the loss that a damaged data directory was refused for, so that a server starts with what is left
+    AcceptLoss {
+        /// The data directory that was named when the start was refused
+        data_dir: PathBuf,
+    },
+}
+
+/// Settings that go before those of the file.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Args)]
+pub struct Settings {
+    /// A setting that goes before the file's; its name counts with and without the prefix `zookeeper.`
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_setting, action = clap::ArgAction::Append)]
+    pub defines: Vec<(String, String)>,
+}
+
+impl Cli {
+    /// What to do; no command starts a server.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve { file: None, settings: self.settings })
+    }
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("a setting is NAME=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = std::iter::once("ringkeeper").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(Cli::into_command)
+    }
+
+    fn defines(pairs: &[(&str, &str)]) -> Settings {
+        Settings { defines: pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect() }
+    }
+
+    #[test]
+    fn no_command_serves_with_the_built_in_settings() {
+        assert_eq!(parse("").unwrap(), Command::Serve { file: None, settings: Settings::default() });
+        assert_eq!(parse("-DclientPort=0").unwrap(), Command::Serve { file: None, settings: defines(&[("clientPort", "0")]) });
+        assert_eq!(parse("serve").unwrap(), Command::Serve { file: None, settings: Settings::default() });
+    }
+
+    #[test]
+    fn settings_stand_before_and_after_the_file() {
+        let settings = defines(&[("zookeeper.snapCount", "5"), ("a", "b=c"), ("d", "")]);
+        let file = Some(PathBuf::from("zoo.cfg"));
+        assert_eq!(parse("serve -Dzookeeper.snapCount=5 zoo.cfg -Da=b=c -D d=").unwrap(), Command::Serve { file, settings });
+        let settings = defines(&[("x", "1")]);
+        assert_eq!(parse("check-config f -Dx=1").unwrap(), Command::CheckConfig { file: "f".into(), settings });
+    }
+
+    #[test]
+    fn the_other_commands() {
+        assert_eq!(parse("inspect a/b").unwrap(), Command::Inspect { path: "a/b".into() });
+        assert_eq!(parse("accept-loss d").unwrap(), Command::AcceptLoss { data_dir: "d".into() });
+    }
+
+    #[test]
+    fn usage_errors_end_with_status_2_and_questions_with_0() {
+        for line in ["start", "serve a b", "check-config", "inspect", "accept-loss", "-D=5", "-D==5", "-DskipACL", "serve -Q", "serve -D"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        assert_eq!(parse("--version").unwrap_err().exit_code(), 0);
+        assert!(parse("--version").unwrap_err().to_string().starts_with("ringkeeper 0."));
+        assert_eq!(parse("--help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn the_declaration_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,89 @@
+//! `ringkeeper check-config FILE`: says what a start with that file would find, and starts nothing.
+
+use crate::base::fatal::{Fatal, FatalError};
+use crate::server::config::effective::render_effective;
+use crate::server::config::properties::TEXT_BYTES_MAX;
+use crate::server::config::{Checked, ConfigFile, Input, check};
+use std::io::Read;
+use std::path::Path;
+
+/// What to print, and the exit status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// For standard output: the effective configuration.
+    pub effective: String,
+    /// For standard error: one line for each finding, and the verdict.
+    pub findings: String,
+    /// 0, or that of [`Fatal::Configuration`].
+    pub status: i32,
+}
+
+/// Reads a configuration file, as far as a configuration can be long.
+///
+/// # Errors
+/// [`Fatal::Configuration`] when the file can't be read.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, FatalError> {
+    let mut bytes = Vec::new();
+    // One byte more than is accepted, so that a longer file is recognised as too long.
+    let limit = TEXT_BYTES_MAX as u64 + 1;
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(error) => {
+            let message = format!("can't read the configuration {}: {error}; name a readable zoo.cfg", path.display());
+            Err(FatalError::new(Fatal::Configuration, message))
+        }
+    }
+}
+
+/// Carries out the command on a file's content.
+#[must_use]
+pub fn run(name: &str, bytes: &[u8], overrides: &[(String, String)], cores_available: usize) -> Report {
+    let checked = check(&Input { file: Some(ConfigFile { name, bytes }), overrides, cores_available });
+    Report { effective: render_effective(&checked), findings: verdict(name, &checked), status: status(&checked) }
+}
+
+fn status(checked: &Checked) -> i32 {
+    if checked.is_refused() { Fatal::Configuration.status() } else { 0 }
+}
+
+fn verdict(name: &str, checked: &Checked) -> String {
+    let mut out: String = checked.findings().iter().map(|finding| format!("{finding}\n")).collect();
+    out.push_str(name);
+    out.push_str(if checked.is_refused() { ": a start would be refused\n" } else { ": a server would start with this\n" });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_file_is_shown_with_its_origins() {
+        let report = run("zoo.cfg", b"dataDir=/d\nclientPort=2181\ninitLimit=5\n", &[("tickTime".into(), "1000".into())], 2);
+        assert_eq!(report.status, 0);
+        assert!(report.effective.lines().any(|l| l.starts_with("tickTime=1000 ") && l.ends_with("# -D")), "{}", report.effective);
+        assert!(report.findings.starts_with("zoo.cfg:3: info: `initLimit`"), "{}", report.findings);
+        assert!(report.findings.ends_with("zoo.cfg: a server would start with this\n"));
+    }
+
+    #[test]
+    fn a_bad_file_ends_with_the_status_of_the_configuration() {
+        let report = run("zoo.cfg", b"dataDir=/d\nclientPort=2181\nsslQuorum=true\n", &[], 2);
+        assert_eq!(report.status, 10);
+        assert!(report.findings.ends_with("zoo.cfg: a start would be refused\n"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_too_long_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = read_file(&dir.path().join("none.cfg")).unwrap_err();
+        assert_eq!(error.kind, Fatal::Configuration);
+        assert!(error.message.contains("none.cfg"), "{}", error.message);
+        let long = dir.path().join("long.cfg");
+        std::fs::write(&long, vec![b'#'; TEXT_BYTES_MAX * 2]).unwrap();
+        let bytes = read_file(&long).unwrap();
+        assert_eq!(bytes.len(), TEXT_BYTES_MAX + 1);
+        assert_eq!(run("long.cfg", &bytes, &[], 2).status, 10);
+    }
+}

@@ -1,0 +1,130 @@
+//! Accepting a loss: what an operator may order when recovery refuses. Cuts at the last good batch in spite of damage.
+//!
+//! Guarantees: nothing is deleted: every damaged file, and every file that holds batches beyond the cut, is copied aside before the
+//! cut becomes durable (a file that can't be read is renamed instead); the cut raises the generation, so that what lies beyond it
+//! proves nothing afterwards. Leaves to others: asking the operator (`cli`).
+
+use crate::base::ids::{ClusterId, Zxid};
+use crate::log::batch::{Identity, Replicated};
+use crate::log::case::Case;
+use crate::log::fields::is_newer_format;
+use crate::log::mark::{Mark, mark_path, read_mark};
+use crate::log::meta::{Meta, Span, meta_path, read_meta};
+use crate::log::recover::{Chain, Recovery, follow, is_suspect, live_ends, present, recover};
+use crate::log::scan::{Scan, scan};
+use crate::log::segment::LOG_DIR;
+use crate::log::start::next_start;
+use crate::log::writer::LogOptions;
+use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes that one step of a copy writes.
+const COPY_BYTES: usize = 1 << 20;
+
+/// As [`recover`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
+/// another cluster or a newer format are no damage. `damages` still tells what was accepted.
+#[must_use]
+pub fn accept_loss<'a>(files: &'a dyn Files, after: Zxid, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let mut recovery = recover(files, after, options, fresh);
+    if !recovery.case.is_damage() || recovery.case == Case::Foreign {
+        return recovery;
+    }
+    let mark = present(&read_mark(files).mark).copied();
+    let known = match read_meta(files).meta {
+        Stored::Present(meta) if recovery.case != Case::MetadataLost => meta,
+        Stored::Present(meta) => rebuilt(files, mark, meta.cluster, Some(&meta)),
+        Stored::Empty | Stored::Unreadable(_) => {
+            let cluster = guess_cluster(files, mark).unwrap_or(fresh);
+            rebuilt(files, mark, cluster, None)
+        }
+    };
+    let found = scan(files, Some(known.cluster));
+    let chain = follow(&found, &known, after, &mut Vec::new());
+    let mut start = next_start(&found, options, &known, mark, chain.stands, &live_ends(&found, &chain));
+    start.scripts.insert(0, set_aside(files, &found, &chain, start.log.meta.generation));
+    recovery.batches = chain.replayed.iter().filter_map(|b| b.view()).collect();
+    recovery.tail = chain.stands.tail;
+    recovery.start = Some(start);
+    recovery
+}
+
+/// Whose files these are, when the metadata doesn't tell.
+fn guess_cluster(files: &dyn Files, mark: Option<Mark>) -> Option<ClusterId> {
+    let found = scan(files, None);
+    let by_segment = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster)).next_back();
+    let by_batch = found.batches.last().map(|b| b.header.replicated.cluster);
+    mark.map(|m| m.cluster).or(by_segment).or(by_batch)
+}
+
+/// Metadata as far as the log itself shows it: each generation begins after the predecessor of its first batch and ends where a
+/// later one begins. The epochs are the highest that batches carry: a promise beyond them is forgotten.
+fn rebuilt(files: &dyn Files, mark: Option<Mark>, cluster: ClusterId, old: Option<&Meta>) -> Meta {
+    let found = scan(files, Some(cluster));
+    let mut bounds: BTreeMap<u64, (Replicated, Identity)> = BTreeMap::new();
+    for batch in &found.batches {
+        let (replicated, identity) = (batch.header.replicated, batch.header.identity);
+        let (first, last) = bounds.entry(batch.header.local.generation).or_insert((replicated, identity));
+        if replicated.first < first.first {
+            *first = replicated;
+        }
+        if identity.zxid > last.zxid {
+            *last = identity;
+        }
+    }
+    let heads = found.segments.iter().filter_map(|s| s.head.map(|h| h.generation));
+    let others = mark.map(|m| m.generation).into_iter().chain(old.map(|m| m.generation));
+    let generation = heads.chain(bounds.keys().copied()).chain(others).max().unwrap_or(0);
+    let mut start = bounds.last_key_value().map_or_else(Identity::default, |(_, (_, last))| *last);
+    let mut ended = Vec::new();
+    for (number, (first, _)) in bounds.iter().rev() {
+        let began = if first.previous.zxid < start.zxid { first.previous } else { start };
+        if *number < generation {
+            ended.push(Span { generation: *number, start: began, end: start });
+        }
+        start = began;
+    }
+    // The newest generation begins where the one before it ends, or, when it is the only one, before its first batch.
+    let start = ended.first().map_or(start, |s| s.end);
+    ended.reverse();
+    let by_mark = mark.map(|m| m.durable.zxid.epoch());
+    let epoch = found.batches.iter().map(|b| b.header.replicated.last.epoch()).chain(by_mark).max().unwrap_or(0);
+    let (accepted_epoch, current_epoch) = old.map_or((epoch, epoch), |m| (m.accepted_epoch.max(epoch), m.current_epoch.max(epoch)));
+    Meta { cluster, accepted_epoch, current_epoch, generation, start, sequence: old.map_or(0, |m| m.sequence), ended }
+}
+
+/// Copies of every file that is damaged or holds something beyond the cut.
+fn set_aside(files: &dyn Files, found: &Scan<'_>, chain: &Chain<'_, '_>, generation: u64) -> Script {
+    let suspect: BTreeSet<&str> = found.findings.iter().filter(|f| is_suspect(f.kind)).map(|f| f.place.path.as_str()).collect();
+    let cut = chain.stands.tail.zxid;
+    let beyond: BTreeSet<usize> = found.batches.iter().filter(|b| b.header.replicated.last > cut).map(|b| b.segment).collect();
+    let segments = found.segments.iter().enumerate();
+    let mut paths: Vec<FilePath> =
+        segments.filter(|(idx, s)| beyond.contains(idx) || suspect.contains(s.path().name.as_str())).map(|(_, s)| s.path()).collect();
+    paths.extend([meta_path(0), meta_path(1), mark_path()]);
+    let dir = FilePath::new(Volume::Log, format!("{LOG_DIR}/aside-{generation}"));
+    let mut ops = vec![FileOp::MakeDir(dir.clone()), FileOp::SyncDir(FilePath::new(Volume::Log, LOG_DIR))];
+    for path in paths {
+        let name = path.name.trim_start_matches(LOG_DIR).trim_start_matches('/').replace('/', "-");
+        let to = FilePath::new(Volume::Log, format!("{}/{name}", dir.name));
+        match files.bytes(&path) {
+            Stored::Empty => {}
+            Stored::Present(bytes) => copy(&mut ops, bytes, &to),
+            Stored::Unreadable(damage) if is_newer_format(&damage.what) => {}
+            Stored::Unreadable(_) => {
+                let left = path.dir();
+                ops.push(FileOp::Rename { from: path, to });
+                ops.push(FileOp::SyncDir(left));
+            }
+        }
+    }
+    ops.push(FileOp::SyncDir(dir));
+    Script { ops }
+}
+
+fn copy(ops: &mut Vec<FileOp>, bytes: &[u8], to: &FilePath) {
+    ops.push(FileOp::Create(to.clone()));
+    for (idx, chunk) in bytes.chunks(COPY_BYTES).enumerate() {
+        ops.push(FileOp::Write { path: to.clone(), at: (idx * COPY_BYTES) as u64, bytes: chunk.to_vec() });
+    }
+    ops.push(FileOp::Sync(to.clone()));
+}
