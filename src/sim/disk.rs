@@ -106,6 +106,13 @@ impl SimDisk {
                 let inode = self.file(path).ok_or_else(|| error("syncing", path))?;
                 self.inodes[inode].sync();
             }
+            FileOp::Verify { path, len, checksum } => {
+                let inode = self.file(path).ok_or_else(|| error("reading back", path))?;
+                let found = &self.inodes[inode].volatile;
+                if found.len() as u64 != *len || crate::base::checksum::checksum(found) != *checksum {
+                    return Err(DiskError { no_space: false, message: format!("reading back {path}: it isn't what was written") });
+                }
+            }
             FileOp::Rename { from, to } => {
                 let inode = self.file(from).ok_or_else(|| error("renaming", from))?;
                 self.rename(&[(from.clone(), None), (to.clone(), Some(Name::File(inode)))]);
