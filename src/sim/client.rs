@@ -335,7 +335,8 @@ impl Client {
         if self.is_barred(history) {
             return 0;
         }
-        let room = usize::from(options.pipeline).saturating_sub(self.waiting.len());
+        let most = if self.polite { 3 } else { usize::from(options.pipeline) };
+        let room = most.saturating_sub(self.waiting.len());
         let count = if room == 0 { 0 } else { self.prng.between(1, room as u64) };
         for _ in 0..count {
             let frame = if self.polite { self.polite_request() } else { self.any_request(options, coverage) };

@@ -134,6 +134,9 @@ impl Life {
     /// A client connects.
     pub fn accept(&mut self, agenda: &mut Agenda, link: u64, front: usize, peer: std::net::SocketAddr) {
         let host = &mut self.fronts[front];
+        if host.burst.is_empty() {
+            host.burst.received_ns = agenda.now().mono_ns;
+        }
         let conn = host.front.on_accept(peer, agenda.now().mono, &mut host.burst);
         host.sockets.insert(conn, Socket { link, paused: false, inbox: Vec::new() });
         agenda.links.get_mut(&link).expect("a link that was opened").conn = Some(conn);

@@ -182,8 +182,9 @@ fn bad(p: &mut Prng) -> Frame {
     match p.below(8) {
         0 => frame(&Request::Delete { path, version: -1 }),
         1 => frame(&Request::SetData { path, data: Some(b"x"), version: -1 }),
-        2 => frame(&Request::Exists { path, watch: false }),
-        3 => frame(&Request::Create(Create { op: CreateOp::Create, path, data: None, acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 })),
+        // The empty path is another name of the root, which the model doesn't know.
+        2 if !path.is_empty() => frame(&Request::Exists { path, watch: false }),
+        2 | 3 => frame(&Request::Create(Create { op: CreateOp::Create, path, data: None, acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 })),
         4 => Frame { op: OpCode::Create.wire(), body: vec![p.below(256) as u8; p.below(20) as usize] },
         5 => Frame { op: OpCode::GetData.wire(), body: vec![0x7f; 4] },
         6 => Frame { op: [99, -10, 20, 13, 0, -1][p.index(6)], body: Vec::new() },

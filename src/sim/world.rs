@@ -206,6 +206,8 @@ pub struct World {
 
 /// Virtual time after which a run that isn't done is stuck.
 const STUCK_US: u64 = 3_600_000_000;
+/// Longest pause of a client in the quiet phase.
+const POLITE_US: u64 = 800_000;
 /// Events after which a run that isn't done is stuck.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -492,6 +494,7 @@ impl World {
             return Ok(());
         }
         let before = self.clients[client].phase;
+        self.agenda.say(|| format!("client {client} hears {} bytes", bytes.len()));
         let answer = self.clients[client].hear(bytes, &mut self.history, &mut self.coverage)?;
         if !answer.is_empty() {
             self.send(link, answer);
@@ -528,7 +531,8 @@ impl World {
         if self.clients[client].phase != Phase::Up || self.clients[client].link != link {
             return;
         }
-        let mut pause = self.prng.between(1, 2 * u64::from(self.options.think_ms) * 1000);
+        let think_us = if self.stage == Stage::Work { 2 * u64::from(self.options.think_ms) * 1000 } else { POLITE_US };
+        let mut pause = self.prng.between(1, think_us);
         let may_ask = self.stage == Stage::Quiet || self.stage == Stage::Work && self.requests < self.options.requests;
         if may_ask {
             let mut out = Vec::new();
