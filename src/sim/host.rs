@@ -330,6 +330,10 @@ impl Life {
                     let bytes = crate::base::memory::BatchMemory::bytes(&memory);
                     let bytes = bytes.get(..len).ok_or("an append longer than its memory")?;
                     let zxids = history.tap(bytes)?;
+                    let now = agenda.now().mono.0;
+                    for txn in history.txns.iter().rev().take_while(|txn| txn.head.zxid >= zxids.0) {
+                        self.heard.entry(txn.head.session).or_insert(now);
+                    }
                     agenda.say(|| format!("shard {}: {} to {} go to {file} at {at}, {len} bytes", shard.0, zxids.0, zxids.1));
                     self.pool.keep(&memory);
                     self.appends.insert(ticket, InFlight { file, at, memory, len, zxids });

@@ -531,14 +531,18 @@ impl World {
         if self.clients[client].phase != Phase::Up || self.clients[client].link != link {
             return;
         }
-        let think_us = if self.stage == Stage::Work { 2 * u64::from(self.options.think_ms) * 1000 } else { POLITE_US };
+        let think_us = if self.stage == Stage::Work { 2 * u64::from(self.options.think_ms) * 1000 } else { POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300) };
         let mut pause = self.prng.between(1, think_us);
         let may_ask = self.stage == Stage::Quiet || self.stage == Stage::Work && self.requests < self.options.requests;
         if may_ask {
             let mut out = Vec::new();
+            let from = self.history.asked.len();
             self.requests += self.clients[client].act(&mut self.history, &self.options, &mut self.coverage, &mut out);
             if !out.is_empty() {
-                self.agenda.say(|| format!("client {client} sends {} bytes", out.len()));
+                for idx in from..self.history.asked.len() {
+                    let history = &self.history;
+                    self.agenda.say(|| format!("sent by {}", super::replay::describe(history, idx)));
+                }
                 self.send(link, out);
             }
             match self.clients[client].whim(&self.options) {
@@ -621,9 +625,13 @@ impl World {
             return Err(format!("{} requests of client {} were never answered", client.outstanding(), client.id));
         }
         let Server::Up(life) = &self.server else { return Err("the server went away without a fault".to_owned()) };
-        let mine: Vec<_> = self.clients.iter().map(Client::session).collect();
-        if let Some(left) = life.keeper.sessions().images().find(|image| !mine.contains(&image.session)) {
-            return Err(format!("session {} outlived its timeout", left.session));
+        let now_ms = self.agenda.now().mono.0;
+        let ticks_ms = 3 * u64::from(self.options.tick_ms);
+        for image in life.keeper.sessions().images() {
+            let silent = now_ms - life.heard.get(&image.session).copied().unwrap_or(now_ms);
+            if silent > u64::from(image.timeout_ms) + ticks_ms {
+                return Err(format!("session {} lives after {silent} ms of silence, its timeout is {} ms", image.session, image.timeout_ms));
+            }
         }
         let applied = life.keeper.applied();
         self.judge(applied)?;
