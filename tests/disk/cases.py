@@ -6,6 +6,7 @@ the server breaks a promise. The same cases judge the deliberate faults of the r
 
 import contextlib
 import hashlib
+import os
 import pathlib
 import random
 import re
@@ -127,11 +128,20 @@ def long_batches_are_whole(lab):
 
 def a_write_error_ends_it(lab):
     """EIO: nothing is acknowledged any more, status 21, the file is named; what was acknowledged is there afterwards."""
+    return fail_writes(lab, volume.Volume.fail)
+
+
+def a_filesystem_turned_read_only_ends_it(lab):
+    """The same when the filesystem refuses writes after an error of its own."""
+    return fail_writes(lab, volume.Volume.abort)
+
+
+def fail_writes(lab, how):
     with lab.volume() as disk:
         with lab.server(disk.path) as server:
             made = fill_nodes(server, 20, 500)
             client = connect(server)
-            disk.fail()
+            how(disk)
             try:
                 reply = client.call(wire.CREATE, "/lost", b"", raw.OPEN, raw.PERSISTENT)
                 check(reply.err != 0, "a write was acknowledged although the device failed it")
@@ -221,37 +231,103 @@ def non_zero_blocks(path):
     return [at for at in range(4096, len(content), 4096) if any(content[at:at + 4096])]
 
 
+def zero(path, offset):
+    """Loses the block around `offset`, as a write that never reached its place. Returns what undoes it."""
+    at = offset // 4096 * 4096
+    with open(path, "r+b") as file:
+        file.seek(at)
+        old = file.read(4096)
+        file.seek(at)
+        file.write(bytes(4096))
+
+    def undo():
+        with open(path, "r+b") as again:
+            again.seek(at)
+            again.write(old)
+    return undo
+
+
+def flip_back(path, offset):
+    flip(path, offset)
+    return lambda: flip(path, offset)
+
+
+def cut_short(path, offset):
+    content = path.read_bytes()
+    os.truncate(path, offset // 4096 * 4096)
+    return lambda: path.write_bytes(content)
+
+
+def removed(path, _):
+    aside = path.with_name("aside")
+    path.rename(aside)
+    return lambda: aside.rename(path)
+
+
+def refused_for_damage(lab, data, path, offset, settings):
+    """One start on damaged data: the status, what it says, and that it changed nothing."""
+    before = digest_of(data)
+    server = lab.server(data, **settings)
+    with server.launch():
+        status = server.wait_end(10)
+    said = server.log_tail(8)
+    check(status == DAMAGE, f"status {status}, not {DAMAGE}:\n{said}")
+    check(path.name in said, f"the damaged file {path.name} isn't named:\n{said}")
+    named = [int(n) for n in re.findall(r"(?:byte|offset) (\d+)", said)]
+    check(any(abs(n - offset) < 65536 for n in named), f"no offset near {offset} is named but {named}:\n{said}")
+    check(digest_of(data) == before, "refusing to start changed what is on disk")
+
+
 def damage_in_the_log_is_refused(lab):
-    """A flipped bit below the durable position: status 20 with file and offset, and no byte is changed by the refusal."""
-    data, shown = lab.scratch / f"damaged-{lab.placement}", []
-    with lab.server(data, snapCount=1_000_000) as server:
+    """Damage below the durable position: status 20 with file and offset, and no byte is changed by the refusal."""
+    data, settings = lab.scratch / "damaged", {"snapCount": 1_000_000}
+    with lab.server(data, **settings) as server:
         made = fill_nodes(server, 200, 300)
         server.stop()
-    for trial in range(8):
-        path = random.Random(trial).choice([s for s in segments(data) if non_zero_blocks(s)])
+    kinds = [flip_back, flip_back, flip_back, flip_back, zero, zero, cut_short, removed]
+    for trial, kind in enumerate(kinds):
+        dice = random.Random(trial)
+        path = dice.choice([s for s in segments(data) if non_zero_blocks(s)])
         blocks = non_zero_blocks(path)
-        offset = blocks[0 if trial == 0 else random.Random(trial).randrange(len(blocks))] + random.Random(trial).randrange(60, 300)
-        flip(path, offset)
-        before = digest_of(data)
-        with lab.server(data, snapCount=1_000_000).launch() as server:
-            status = server.wait_end(10)
-        said = server.log_tail(8)
-        check(status == DAMAGE, f"a flipped bit in {path.name} at {offset}: status {status}, not {DAMAGE}")
-        check(path.name in said, f"the damaged file {path.name} isn't named:\n{said}")
-        named = [int(n) for n in re.findall(r"(?:byte|offset) (\d+)", said)]
-        check(any(abs(n - offset) < 65536 for n in named), f"no offset near {offset} is named but {named}:\n{said}")
-        check(digest_of(data) == before, "refusing to start changed what is on disk")
-        flip(path, offset)
-        shown.append(offset)
-    with lab.server(data, snapCount=1_000_000) as server:
-        all_there(server, made, "with the bits flipped back")
+        block = blocks[0 if trial == 0 else dice.randrange(len(blocks))]
+        offset = block + (dice.randrange(60, 300) if kind is flip_back else 0)
+        undo = kind(path, offset)
+        try:
+            refused_for_damage(lab, data, path, blocks[0] if kind is removed else offset, settings)
+        except host.Failure as failure:
+            raise host.Failure(f"{kind.__name__} {path.name} at {offset}: {failure}") from None
+        undo()
+    with lab.server(data, **settings) as server:
+        all_there(server, made, "with the damage undone")
         server.stop()
-    return f"{len(shown)} flipped bits refused with status {DAMAGE}, file and offset; nothing changed"
+    return f"{len(kinds)} damages (flipped bits, lost blocks, a cut and a missing file) refused with status {DAMAGE}; nothing changed"
+
+
+def a_loss_can_be_accepted(lab):
+    """After `accept-loss` the server starts with a prefix of the history; the damaged files are kept aside."""
+    data, settings = lab.scratch / "lossy", {"snapCount": 1_000_000}
+    with lab.server(data, **settings) as server:
+        made = fill_nodes(server, 200, 300)
+        server.stop()
+    path = next(s for s in segments(data) if len(non_zero_blocks(s)) > 20)
+    blocks = non_zero_blocks(path)
+    flip(path, blocks[len(blocks) // 2] + 100)
+    done = subprocess.run([str(host.binary()), "accept-loss", str(data / "data")], capture_output=True, text=True, timeout=30)
+    check(done.returncode == 0, f"accept-loss ends with status {done.returncode}: {done.stderr}")
+    with lab.server(data, **settings) as server:
+        client = connect(server)
+        there = [client.call(wire.EXISTS, path, False).err == 0 for path in made]
+        kept = there.index(False) if False in there else len(there)
+        check(0 < kept < len(there) and not any(there[kept:]), f"what is left isn't a prefix: {there}")
+        all_there(server, dict(list(made.items())[:kept]), "after accept-loss")
+        client.create("/after", b"goes on")
+        server.stop()
+    return f"{kept} of {len(made)} writes left, in order; said: {(done.stdout or done.stderr).strip().splitlines()[-1]:.100}"
 
 
 def a_damaged_snapshot_is_passed_over(lab):
     """The newest snapshot is damaged: an older one and the log give the same state, and a line names the damaged one."""
-    data = lab.scratch / f"snapshots-{lab.placement}"
+    data = lab.scratch / "snapshots"
     with lab.server(data, snapCount=400) as server:
         made = fill_nodes(server, 1500, 200)
         snapshots, deadline = [], time.monotonic() + 10

@@ -114,6 +114,10 @@ class Volume:
         """Every write fails from now on with EIO, as after losing the device."""
         self.control(SHUTDOWN, SHUTDOWN_WITHOUT_FLUSH)
 
+    def abort(self):
+        """The filesystem turns read-only under its writers, as ext4 does after an error of its own."""
+        run("mount", "-o", "remount,abort", str(self.path))
+
     def stat(self, field):
         return int(pathlib.Path(f"/sys/block/{os.path.basename(self.device)}/stat").read_text().split()[field])
 

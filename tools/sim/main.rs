@@ -2,6 +2,8 @@
 //! last line; 2 for arguments that make no sense.
 
 use clap::Parser;
+use ringkeeper::cli::{self, args::Command, args::Settings};
+use ringkeeper::runtime;
 use ringkeeper::sim::batch::{Tally, run_all};
 use ringkeeper::sim::options::Options;
 use ringkeeper::sim::run::run;
@@ -43,6 +45,18 @@ struct Args {
     /// Crashes a workload at every step of its disk.
     #[arg(long)]
     crash_sweep: bool,
+    /// What to do instead of simulating.
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Instead {
+    /// Serves a configuration on the real host, with real files: how a test shows that it kills a fault of the runtime.
+    Serve {
+        /// A `zoo.cfg`.
+        file: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,6 +72,9 @@ fn main() -> ExitCode {
     {
         eprintln!("ringkeeper-sim: {what}");
         return ExitCode::from(2);
+    }
+    if let Some(Instead::Serve { file }) = args.instead {
+        return serve(file);
     }
     match plans(&args) {
         Ok(plans) if args.seed.is_some() && !args.crash_sweep => one(&plans[0], args.verbose),
@@ -77,6 +94,14 @@ fn choose(name: &str) -> Result<(), String> {
 #[cfg(not(feature = "mutants"))]
 fn choose(name: &str) -> Result<(), String> {
     Err(format!("--mutant {name}: this program was built without them; build it with --features mutants"))
+}
+
+/// As `ringkeeper serve FILE`, which has no faults to switch on.
+fn serve(file: std::path::PathBuf) -> ExitCode {
+    runtime::end_on_panic();
+    let status = cli::run(Command::Serve { file: Some(file), settings: Settings::default() });
+    runtime::flush_logging();
+    ExitCode::from(u8::try_from(status).unwrap_or(1))
 }
 
 fn plans(args: &Args) -> Result<Vec<Options>, String> {
