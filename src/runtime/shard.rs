@@ -129,6 +129,9 @@ impl<M: RingMemory> ShardDisk<M> {
             let result = self.carry_out(&mut open, &append).await;
             self.book(&append, began.elapsed());
             let result = if mutant!("disk-error-swallowed") { Ok(()) } else { result };
+            if mutant!("disk-early-completion") {
+                continue; // it was reported before the write began
+            }
             state.done.borrow_mut().push(DiskDone { ticket: append.ticket, result });
             state.ring.ring();
         }
