@@ -96,7 +96,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
-    let (sockets, address) = listen(client_address(config)?, fronts, backlog)?;
+    let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
     let signals = signals::ending().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
     let durable = "yes";
     let ready_line = format!(
