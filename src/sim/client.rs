@@ -133,14 +133,17 @@ impl Client {
             password[3] ^= 1;
         }
         let mut out = Vec::new();
-        put_connect(&mut out, &Connect {
-            protocol_version: 0,
-            last_zxid_seen: self.seen,
-            timeout_ms: options.session_timeout_ms as i32,
-            session: self.session,
-            password: &password,
-            read_only: (!self.short_form).then_some(false),
-        });
+        put_connect(
+            &mut out,
+            &Connect {
+                protocol_version: 0,
+                last_zxid_seen: self.seen,
+                timeout_ms: options.session_timeout_ms as i32,
+                session: self.session,
+                password: &password,
+                read_only: (!self.short_form).then_some(false),
+            },
+        );
         out
     }
 

@@ -101,7 +101,14 @@ pub struct Life {
 impl Life {
     /// A process over recovered state; `startup` are its first disk effects.
     #[must_use]
-    pub fn new(number: u64, keeper: Keeper<HeapMemory>, startup: Vec<DiskEffect<HeapMemory>>, fronts: u8, options: FrontOptions, now: Now) -> Life {
+    pub fn new(
+        number: u64,
+        keeper: Keeper<HeapMemory>,
+        startup: Vec<DiskEffect<HeapMemory>>,
+        fronts: u8,
+        options: FrontOptions,
+        now: Now,
+    ) -> Life {
         let front = |id: u8| FrontHost {
             front: Front::new(FrontId(u16::from(id)), options),
             burst: Burst::default(),

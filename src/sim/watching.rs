@@ -9,7 +9,7 @@ use super::history::{Arrived, Asked, Caused, ConnLog, History, Reply};
 use super::replay::describe;
 use crate::auth::{self, AuthOptions};
 use crate::base::ids::{SessionId, Zxid};
-use crate::model::acl::{AclList, Identity, perms, permits};
+use crate::model::acl::{AclList, Identity, permits, perms};
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::request::{Request, SetWatches};
@@ -184,7 +184,14 @@ impl Walk<'_> {
         due
     }
 
-    fn register(&mut self, idx: usize, asked: &Asked, op: OpCode, reply: &Reply, caught_up: Vec<(i64, EventType, Vec<u8>)>) -> Result<(), String> {
+    fn register(
+        &mut self,
+        idx: usize,
+        asked: &Asked,
+        op: OpCode,
+        reply: &Reply,
+        caught_up: Vec<(i64, EventType, Vec<u8>)>,
+    ) -> Result<(), String> {
         let request = decode_request(op, &asked.body);
         let is_set_watches = matches!(request, Ok(Request::SetWatches(_)));
         if !is_set_watches && !caught_up.is_empty() {

@@ -240,7 +240,8 @@ impl World {
         let root = Prng::from_seed(options.seed);
         let mut prng = root.stream("world");
         let auth = AuthOptions { digest_enabled: true, super_digest: Some(workload::SUPER_DIGEST.into()), ensemble_names: Vec::new() };
-        let clients = (0..usize::from(options.clients)).map(|id| Client::new(id, root.stream(&format!("client-{id}")), auth.clone())).collect();
+        let clients =
+            (0..usize::from(options.clients)).map(|id| Client::new(id, root.stream(&format!("client-{id}")), auth.clone())).collect();
         let mut endings: Vec<u32> = (0..options.endings).map(|_| prng.between(1, u64::from(options.requests)) as u32).collect();
         endings.sort_unstable();
         let model = super::model::ModelOptions {
@@ -531,7 +532,11 @@ impl World {
         if self.clients[client].phase != Phase::Up || self.clients[client].link != link {
             return;
         }
-        let think_us = if self.stage == Stage::Work { 2 * u64::from(self.options.think_ms) * 1000 } else { POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300) };
+        let think_us = if self.stage == Stage::Work {
+            2 * u64::from(self.options.think_ms) * 1000
+        } else {
+            POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300)
+        };
         let mut pause = self.prng.between(1, think_us);
         let may_ask = self.stage == Stage::Quiet || self.stage == Stage::Work && self.requests < self.options.requests;
         if may_ask {
@@ -630,7 +635,10 @@ impl World {
         for image in life.keeper.sessions().images() {
             let silent = now_ms - life.heard.get(&image.session).copied().unwrap_or(now_ms);
             if silent > u64::from(image.timeout_ms) + ticks_ms {
-                return Err(format!("session {} lives after {silent} ms of silence, its timeout is {} ms", image.session, image.timeout_ms));
+                return Err(format!(
+                    "session {} lives after {silent} ms of silence, its timeout is {} ms",
+                    image.session, image.timeout_ms
+                ));
             }
         }
         let applied = life.keeper.applied();
