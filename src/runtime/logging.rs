@@ -44,7 +44,9 @@ pub fn flush() {
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         flush();
-        let what = panic.payload_as_str().unwrap_or("a panic without a text");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let what = text.unwrap_or("a panic without a text");
         let place = panic.location().map_or_else(String::new, |at| format!(" ({at})"));
         let status = Fatal::Invariant.status();
         // With standard error closed there is nobody to tell.
