@@ -112,6 +112,11 @@ impl Fronts {
             reader: RefCell::default(),
         });
         let inner = &self.0;
+        let mut burst = inner.burst.borrow_mut();
+        if burst.is_empty() {
+            burst.received_ns = inner.clock.mono_ns();
+        }
+        drop(burst);
         let id = inner.front.borrow_mut().on_accept(peer, inner.clock.now().mono, &mut inner.burst.borrow_mut());
         inner.conns.borrow_mut().insert(id, Rc::clone(&conn));
         inner.wake.ring();
