@@ -155,7 +155,7 @@ mod tests {
     fn auth_stands_for_who_the_connection_is() {
         let digest = |id: &str| Identity { scheme: b"digest".to_vec(), id: id.into() };
         let ip = Identity { scheme: b"ip".to_vec(), id: b"1.2.3.4".to_vec() };
-        assert_eq!(resolve(&[entry("auth", "")], &[ip.clone()]), Err(ErrorCode::InvalidAcl));
+        assert_eq!(resolve(&[entry("auth", "")], std::slice::from_ref(&ip)), Err(ErrorCode::InvalidAcl));
         let sent = [entry("auth", ""), entry("digest", "a:1"), entry("auth", ""), entry("digest", "a:1")];
         let kept = resolve(&sent, &[ip, digest("a:1"), digest("b:2")]).unwrap();
         assert_eq!(kept, encode([entry("digest", "a:1"), entry("digest", "b:2"), entry("digest", "a:1")]));

@@ -10,11 +10,11 @@ use crate::log::case::Case;
 use crate::log::fields::is_newer_format;
 use crate::log::mark::{Mark, mark_path, read_mark};
 use crate::log::meta::{Meta, Span, meta_path, read_meta};
+use crate::log::options::LogOptions;
 use crate::log::recover::{Chain, Recovery, follow, is_suspect, live_ends, present, recover};
 use crate::log::scan::{Scan, scan};
 use crate::log::segment::LOG_DIR;
 use crate::log::start::next_start;
-use crate::log::writer::LogOptions;
 use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 

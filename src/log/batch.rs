@@ -10,6 +10,7 @@ use crate::base::limits::{BLOCK_BYTES, RECORD_BYTES_MAX, SHARDS_MAX};
 use crate::base::memory::BatchMemory;
 use crate::log::fields::{get_u8, get_u32, get_u64, get_u128, put_u8, put_u32, put_u64, put_u128};
 use crate::log::record::{FRAME_BYTES, Records};
+use crate::log::segment::OFFSET_MAX;
 
 /// First bytes of every batch.
 pub const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RKbatch\n");
@@ -237,7 +238,7 @@ impl Local {
             previous: Place { shard: ShardId(get_u8(block, 157)), offset: get_u64(block, 144), len: get_u32(block, 152) },
             durable_cut: Zxid(get_u64(block, 160)),
         };
-        let plausible = part.shard.idx() < SHARDS_MAX && part.previous.shard.idx() < SHARDS_MAX;
+        let plausible = part.shard.idx() < SHARDS_MAX && part.previous.shard.idx() < SHARDS_MAX && part.offset <= OFFSET_MAX;
         if plausible { Ok(part) } else { Err(BadHeader::Field) }
     }
 }

@@ -79,7 +79,7 @@ impl Mark {
             generation: get_u64(sector, 40),
             durable: Identity { zxid: Zxid(get_u64(sector, 48)), checksum: get_u64(sector, 56) },
         };
-        if mark.sequence < u64::MAX { Ok(mark) } else { Err("a field of the mark is out of range".to_owned()) }
+        if mark.sequence < u64::MAX / 2 { Ok(mark) } else { Err("a field of the mark is out of range".to_owned()) }
     }
 
     /// Byte at which the sector of this mark's sequence lies.

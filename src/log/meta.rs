@@ -121,8 +121,8 @@ impl Meta {
             && self.ended.windows(2).all(|w| w[0].generation < w[1].generation)
             && self.ended.last().is_none_or(|s| s.generation < self.generation)
             && self.ended.iter().all(|s| s.start.zxid <= s.end.zxid)
-            && self.generation < u64::MAX
-            && self.sequence < u64::MAX
+            && self.generation < u64::MAX / 2
+            && self.sequence < u64::MAX / 2
     }
 
     /// The ended generation `generation`, if it is remembered.

@@ -12,15 +12,16 @@ mod fields;
 pub mod inspect;
 pub mod mark;
 pub mod meta;
+pub mod options;
 pub mod record;
 pub mod recover;
-pub mod retain;
 pub mod scan;
 pub mod segment;
 pub mod shard;
 pub mod start;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 pub mod writer;
 
 pub use accept::accept_loss;
@@ -28,7 +29,8 @@ pub use batch::{Batch, BatchView, Identity};
 pub use case::Case;
 pub use effect::{DiskDone, DiskEffect};
 pub use inspect::inspect;
+pub use options::{LogFull, LogOptions, LogStart, LogStats};
 pub use record::{Record, Records};
 pub use recover::{Recovery, recover};
 pub use start::Start;
-pub use writer::{Log, LogFull, LogOptions, LogStart, LogStats};
+pub use writer::Log;

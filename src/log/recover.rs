@@ -10,9 +10,9 @@ use crate::log::case::{Case, ChainEnd, Fact, Facts, decide};
 use crate::log::fields::is_newer_format;
 use crate::log::mark::{Mark, MarkSectors, mark_path, read_mark};
 use crate::log::meta::{Meta, MetaCopies, meta_path, read_meta};
+use crate::log::options::LogOptions;
 use crate::log::scan::{Finding, FindingKind, Found, Scan, scan};
 use crate::log::start::{End, Start, first_start, next_start};
-use crate::log::writer::LogOptions;
 use crate::model::file::{Damage, Files, Stored};
 use crate::mutant;
 

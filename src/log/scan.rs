@@ -7,7 +7,7 @@ use crate::base::ids::{ClusterId, ShardId};
 use crate::base::limits::{BLOCK_BYTES, SHARDS_MAX};
 use crate::log::batch::{BadHeader, BatchView, HEADER_BYTES, Header};
 use crate::log::fields::is_newer_format;
-use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, segment_number, segment_path, shard_dir};
+use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, is_leftover, segment_number, segment_path, shard_dir};
 use crate::model::file::{Damage, FilePath, Files, Stored};
 
 /// Something worth saying about a file that decides nothing by itself.
@@ -116,6 +116,7 @@ pub(super) fn scan(files: &dyn Files, cluster: Option<ClusterId>) -> Scan<'_> {
         for entry in entries {
             match segment_number(&entry.name) {
                 Some(number) => scan_segment(&mut scan, files, cluster, SegmentFile { shard, number, len: entry.len, head: None }),
+                None if is_leftover(&entry.name) => {}
                 None => {
                     let path = FilePath::new(shard_dir(shard).volume, format!("{}/{}", shard_dir(shard).name, entry.name));
                     scan.note(FindingKind::UnknownName, &path, 0, "not a segment's name");

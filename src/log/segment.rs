@@ -17,6 +17,10 @@ pub const SEGMENT_HEADER_BYTES: u64 = BLOCK_BYTES as u64;
 /// Bytes of the header block that hold something.
 const HEAD_BYTES: usize = 128;
 const HEAD_SUM: usize = HEAD_BYTES - 8;
+/// Highest logical offset that is believed; leaves room to go on counting.
+pub const OFFSET_MAX: u64 = 1 << 62;
+/// Highest segment number that is believed.
+const SEGMENT_NUMBER_MAX: u64 = 1 << 62;
 /// Directory of everything that this module writes, below [`Volume::Log`].
 pub const LOG_DIR: &str = "log";
 /// Name under which a segment is made.
@@ -83,7 +87,8 @@ impl SegmentHead {
             base: get_u64(block, 48),
             capacity: get_u64(block, 56),
         };
-        let plausible = head.shard.idx() < SHARDS_MAX && head.base.checked_add(head.capacity).is_some();
+        let plausible =
+            head.shard.idx() < SHARDS_MAX && head.base <= OFFSET_MAX && head.capacity <= OFFSET_MAX && head.number <= SEGMENT_NUMBER_MAX;
         if plausible { Ok(head) } else { Err("a field of the segment header is out of range".to_owned()) }
     }
 
@@ -116,7 +121,7 @@ pub fn segment_path(shard: ShardId, number: u64) -> FilePath {
 #[must_use]
 pub fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".log").filter(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u64::from_str_radix(digits, 16).ok()
+    u64::from_str_radix(digits, 16).ok().filter(|number| *number <= SEGMENT_NUMBER_MAX)
 }
 
 /// Whether `name` is one under which a segment was being made when a crash came.

@@ -7,10 +7,10 @@ use crate::base::ids::{ClusterId, ShardId, Zxid};
 use crate::log::batch::{Identity, Place};
 use crate::log::mark::Mark;
 use crate::log::meta::{Meta, Span};
+use crate::log::options::{LogOptions, LogStart};
 use crate::log::scan::Scan;
 use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES, SegmentHead, create_script, shard_dir};
 use crate::log::shard::ClosedSegment;
-use crate::log::writer::{LogOptions, LogStart};
 use crate::model::file::{FileOp, FilePath, Script, Volume};
 use crate::mutant;
 
@@ -63,7 +63,8 @@ impl Meta {
 pub(super) fn first_start(scan: &Scan<'_>, options: &LogOptions, cluster: ClusterId) -> Start {
     let meta = Meta::first(cluster);
     let mark = Mark { cluster, sequence: 0, generation: meta.generation, durable: Identity::default() };
-    let leftovers = scan.segments.iter().map(|s| FileOp::Remove(s.path())).collect();
+    // Durably gone, or they would be a foreign cluster's to a later start with fewer shards.
+    let leftovers = scan.segments.iter().flat_map(|s| [FileOp::Remove(s.path()), FileOp::SyncDir(shard_dir(s.shard))]).collect();
     let segments = first_segments(&Scan::default(), options, &meta);
     let mut scripts = vec![directories(options), Script { ops: leftovers }, mark.create_script()];
     scripts.extend(segments.iter().map(create_script));
@@ -84,7 +85,8 @@ pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark
     let segments = first_segments(scan, options, &meta);
     let kept =
         scan.segments.iter().zip(live).filter(|(s, last)| **last > Zxid::ZERO && s.head.is_none_or(|h| h.generation == old.generation));
-    let mut scripts = vec![Script { ops: kept.map(|(s, _)| FileOp::Sync(s.path())).collect() }];
+    let kept = if mutant!("log_trusts_unsynced_tail") { Vec::new() } else { kept.map(|(s, _)| FileOp::Sync(s.path())).collect() };
+    let mut scripts = vec![Script { ops: kept }];
     scripts.extend([meta.store_script(), mark.create_script(), directories(options)]);
     scripts.extend(segments.iter().map(create_script));
     let closed = scan.segments.iter().zip(live).map(|(segment, last)| ClosedSegment {

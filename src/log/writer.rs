@@ -7,7 +7,7 @@
 
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, ShardId, Zxid};
-use crate::base::limits::{BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, BLOCK_BYTES, RECORD_BYTES_MAX};
+use crate::base::limits::{BLOCK_BYTES, RECORD_BYTES_MAX};
 use crate::base::memory::{BatchMemory, BatchPool};
 use crate::base::progress::Progress;
 use crate::base::time::MonoMs;
@@ -15,101 +15,17 @@ use crate::log::batch::{Batch, HEADER_BYTES, Header, Identity, Local, Place, Rep
 use crate::log::effect::{DiskDone, DiskEffect};
 use crate::log::mark::Mark;
 use crate::log::meta::Meta;
+use crate::log::options::{LogFull, LogOptions, LogStart, LogStats};
 use crate::log::record::{Encoder, FRAME_BYTES, record_bytes_bound};
-use crate::log::segment::SegmentHead;
 use crate::log::shard::{ClosedSegment, ShardSegments};
-use crate::model::file::{DiskError, Script, Ticket};
+use crate::model::file::{DiskError, Ticket};
 use crate::model::ops::OpBuf;
 use crate::model::txn::TxnHead;
 use crate::{invariant, mutant};
 use std::collections::VecDeque;
 
-/// Sizes and times of the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogOptions {
-    /// Stripes, 1 to [`crate::base::limits::SHARDS_MAX`].
-    pub shards: u8,
-    /// Bytes for batches in a usual segment; a multiple of the block size.
-    pub segment_bytes: u64,
-    /// Bytes for batches in the segment that is filled before serving; a multiple of the block size.
-    pub first_segment_bytes: u64,
-    /// A batch closes at this many body bytes.
-    pub batch_body_bytes_max: usize,
-    /// A batch closes at this many records.
-    pub batch_records_max: usize,
-    /// Batches that are held in memory at most, waiting for a shard, the disk, or to be applied.
-    pub batches_held_max: usize,
-    /// Under load the durable mark is written this often.
-    pub mark_interval_ms: u64,
-}
-
-impl Default for LogOptions {
-    fn default() -> LogOptions {
-        LogOptions {
-            shards: 2,
-            segment_bytes: 64 << 20,
-            first_segment_bytes: 4 << 20,
-            batch_body_bytes_max: BATCH_BODY_BYTES_MAX,
-            batch_records_max: BATCH_RECORDS_MAX,
-            batches_held_max: 256,
-            mark_interval_ms: 100,
-        }
-    }
-}
-
-/// Where a log goes on after recovery. Made by [`crate::log::recover`] alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LogStart {
-    /// Epoch metadata of the new generation.
-    pub meta: Meta,
-    /// What the next batch follows.
-    pub tail: Identity,
-    /// Where that lies in this server's storage.
-    pub place: Place,
-    /// The durable mark that the start scripts write.
-    pub mark: Mark,
-    /// First segment of each shard in the new generation.
-    pub segments: Vec<SegmentHead>,
-    /// Segments of earlier generations.
-    pub closed: Vec<ClosedSegment>,
-}
-
-/// Why a transaction wasn't taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum LogFull {
-    /// As many batches as allowed wait for the disk or to be applied.
-    #[error("too many batches wait for the disk")]
-    Busy,
-    /// The record is longer than any batch can be.
-    #[error("the record is longer than {RECORD_BYTES_MAX} bytes")]
-    TooLarge,
-    /// A write or sync failed earlier.
-    #[error("the log has failed")]
-    Failed,
-}
-
-/// Figures for metrics; all but the last two only grow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LogStats {
-    /// Batches handed to the disk.
-    pub batches: u64,
-    /// Records in them.
-    pub records: u64,
-    /// Bytes of bodies.
-    pub body_bytes: u64,
-    /// Bytes written, headers and padding included.
-    pub written_bytes: u64,
-    /// Marks written.
-    pub marks: u64,
-    /// Segments prepared, recycled ones among them.
-    pub segments_made: u64,
-    /// Segments removed.
-    pub segments_removed: u64,
-    /// Appends in flight.
-    pub in_flight: usize,
-    /// Batches held in memory.
-    pub held: usize,
-}
+/// Memory that a batch gets at least, for its records.
+const EXPECTED_BODY_BYTES_MIN: usize = 16 << 10;
 
 #[derive(Debug)]
 struct Open<M> {
@@ -118,6 +34,8 @@ struct Open<M> {
     last: Zxid,
     records: u32,
     body_len: usize,
+    /// Bytes for records in `memory`.
+    capacity: usize,
 }
 
 #[derive(Debug)]
@@ -127,7 +45,7 @@ struct Closed<M> {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Pending {
+pub(super) enum Pending {
     Append { shard: ShardId, last: Zxid },
     Spare { shard: ShardId },
     Mark { mark: Mark },
@@ -149,19 +67,21 @@ pub struct Log<M> {
     closed: VecDeque<Closed<M>>,
     /// How many at the front of `closed` were handed out by `next_applicable`.
     applied: usize,
-    tail: Identity,
+    pub(super) tail: Identity,
     place: Place,
     progress: Progress,
-    durable: Identity,
-    pending: Vec<(Ticket, Pending)>,
+    pub(super) durable: Identity,
+    pub(super) pending: Vec<(Ticket, Pending)>,
     next_ticket: u64,
     fault: Option<DiskError>,
     pub(super) mark: Mark,
-    mark_at: MonoMs,
-    durable_at_tick: Zxid,
+    pub(super) mark_at: MonoMs,
+    pub(super) durable_at_tick: Zxid,
     pub(super) old: Vec<ClosedSegment>,
     pub(super) retain: Zxid,
     pub(super) stats: LogStats,
+    /// Bytes of records that the next batch is given memory for.
+    expected_body_len: usize,
 }
 
 impl<M: BatchMemory> Log<M> {
@@ -172,6 +92,7 @@ impl<M: BatchMemory> Log<M> {
     #[must_use]
     pub fn new(start: LogStart, options: LogOptions, first_ticket: u64) -> Log<M> {
         assert!(options.segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "segments of {} bytes", options.segment_bytes);
+        assert!(options.first_segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "first segments of {} bytes", options.first_segment_bytes);
         assert!(options.batch_body_bytes_max > 0 && options.batch_records_max > 0, "batches of nothing");
         assert!(start.segments.len() == usize::from(options.shards), "{} first segments", start.segments.len());
         let durable = start.tail.zxid;
@@ -200,6 +121,7 @@ impl<M: BatchMemory> Log<M> {
             retain: Zxid::ZERO,
             meta: start.meta,
             stats: LogStats::default(),
+            expected_body_len: EXPECTED_BODY_BYTES_MIN.min(options.batch_body_bytes_max),
         }
     }
 
@@ -222,7 +144,7 @@ impl<M: BatchMemory> Log<M> {
         let follows = accepted.next() == Some(head.zxid) || head.zxid.epoch() > accepted.epoch();
         invariant!(follows, "{:?} is appended after {accepted:?}", head.zxid);
         let fits = self.open.as_ref().is_some_and(|open| {
-            open.body_len + bound <= self.options.batch_body_bytes_max
+            open.body_len + bound <= open.capacity
                 && (open.records as usize) < self.options.batch_records_max
                 && open.last.epoch() == head.zxid.epoch()
         });
@@ -230,9 +152,14 @@ impl<M: BatchMemory> Log<M> {
             if self.held() >= self.options.batches_held_max {
                 return Err(LogFull::Busy);
             }
-            self.sealed.extend(self.open.take());
-            let memory = pool.take(batch_bytes(bound.max(self.options.batch_body_bytes_max)));
-            self.open = Some(Open { memory, first: head.zxid, last: head.zxid, records: 0, body_len: 0 });
+            if let Some(full) = self.open.take() {
+                self.expected_body_len = (full.capacity * 2).min(self.options.batch_body_bytes_max);
+                self.sealed.push_back(full);
+            }
+            // Twice what the last batch needed: an idle server doesn't touch a megabyte for each write, a busy one grows to it.
+            let capacity = self.expected_body_len.max(bound);
+            let memory = pool.take(batch_bytes(capacity));
+            self.open = Some(Open { memory, capacity, first: head.zxid, last: head.zxid, records: 0, body_len: 0 });
         }
         let open = self.open.as_mut().expect("a batch was opened above");
         encode_into(&mut self.encoder, open, head, ops);
@@ -245,7 +172,7 @@ impl<M: BatchMemory> Log<M> {
         self.pump(true, out);
     }
 
-    fn pump(&mut self, may_close: bool, out: &mut Vec<DiskEffect<M>>) {
+    pub(super) fn pump(&mut self, may_close: bool, out: &mut Vec<DiskEffect<M>>) {
         if self.fault.is_some() {
             return;
         }
@@ -282,6 +209,9 @@ impl<M: BatchMemory> Log<M> {
     /// Completes a batch's header and makes the append of it.
     fn write(&mut self, mut open: Open<M>, idx: usize) -> DiskEffect<M> {
         let len = batch_bytes(open.body_len);
+        // What goes to disk is exactly this; a long buffer isn't written for a short batch.
+        open.memory.seal(len);
+        self.expected_body_len = (open.body_len * 2).max(EXPECTED_BODY_BYTES_MIN).min(self.options.batch_body_bytes_max);
         let (spot, left) = self.shards[idx].take(len as u64, open.last);
         self.old.extend(left);
         let shard = self.shards[idx].id;
@@ -317,7 +247,7 @@ impl<M: BatchMemory> Log<M> {
         self.stats.written_bytes += len as u64;
     }
 
-    fn ticket(&mut self, what: Pending) -> Ticket {
+    pub(super) fn ticket(&mut self, what: Pending) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.pending.push((ticket, what));
@@ -446,56 +376,6 @@ impl<M: BatchMemory> Log<M> {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.open.is_none() && self.sealed.is_empty() && self.busy.iter().all(|b| !b)
-    }
-
-    /// Time passes: the durable mark is written when it is due, full devices are tried again, old segments go.
-    pub fn on_tick(&mut self, now: MonoMs, out: &mut Vec<DiskEffect<M>>) {
-        let rests = self.durable.zxid == self.durable_at_tick;
-        self.durable_at_tick = self.durable.zxid;
-        if rests || now.since(self.mark_at) >= self.options.mark_interval_ms {
-            self.mark_at = now;
-            self.write_mark(out);
-        }
-        for shard in &mut self.shards {
-            shard.retry();
-        }
-        self.drop_old(out);
-        self.pump(false, out);
-    }
-
-    /// Writes the durable mark if it is behind and none is under way; also for a clean stop, once everything is durable.
-    pub fn write_mark(&mut self, out: &mut Vec<DiskEffect<M>>) {
-        let durable = if mutant!("log_mark_ahead") { self.tail } else { self.durable };
-        let under_way = self.pending.iter().any(|(_, what)| matches!(what, Pending::Mark { .. }));
-        if self.fault.is_some() || under_way || self.mark.durable == durable {
-            return;
-        }
-        let mark = self.mark.next(self.meta.generation, durable);
-        self.stats.marks += 1;
-        let ticket = self.ticket(Pending::Mark { mark });
-        out.push(DiskEffect::Script { shard: None, script: mark.update_script(), ticket });
-    }
-
-    /// How far the durable mark on disk says this server is durable.
-    #[must_use]
-    pub fn marked_zxid(&self) -> Zxid {
-        self.mark.durable.zxid
-    }
-
-    /// Replaces the epochs in the metadata; they are durable when the returned ticket completes.
-    pub fn set_epochs(&mut self, accepted: u32, current: u32, out: &mut Vec<DiskEffect<M>>) -> Ticket {
-        self.meta.accepted_epoch = accepted;
-        self.meta.current_epoch = current;
-        self.meta.sequence += 1;
-        let script = self.meta.store_script();
-        let ticket = self.ticket(Pending::Epochs);
-        out.push(DiskEffect::Script { shard: None, script, ticket });
-        ticket
-    }
-
-    pub(super) fn remove(&mut self, script: Script, count: u64, shard: ShardId, out: &mut Vec<DiskEffect<M>>) {
-        let ticket = self.ticket(Pending::Remove { count });
-        out.push(DiskEffect::Script { shard: Some(shard), script, ticket });
     }
 
     pub(super) fn has_fault(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Client operations as values that borrow from the frame they came in. `wire::client` decodes them.
 //!
-//! Paths are bytes: neither normalised nor required to be UTF-8 here (a null path arrives as an empty one). Numbers that have
+//! Paths are bytes: neither normalised nor required to be UTF-8 here (a null path arrives as an empty one, if it is let through). Numbers that have
 //! a range (flags, types, modes, versions) are still raw: whoever judges the request gives the error in ZooKeeper's order.
 
 use crate::base::ids::{SessionId, Zxid};
@@ -66,7 +66,7 @@ pub enum Request<'a> {
     SetAcl { path: &'a [u8], acl: Option<&'a [u8]>, version: i32 },
     GetChildren { path: &'a [u8], watch: bool },
     GetChildren2 { path: &'a [u8], watch: bool },
-    Sync { path: &'a [u8] },
+    Sync { path: Option<&'a [u8]> },
     Ping,
     Check { path: &'a [u8], version: i32 },
     Multi(Vec<Request<'a>>),
@@ -75,7 +75,7 @@ pub enum Request<'a> {
     CheckWatches { path: &'a [u8], kind: i32 },
     RemoveWatches { path: &'a [u8], kind: i32 },
     AddWatch { path: &'a [u8], mode: i32 },
-    Auth { scheme: &'a [u8], auth: &'a [u8] },
+    Auth { scheme: &'a [u8], auth: Option<&'a [u8]> },
     SetWatches(SetWatches<'a>),
     Sasl { token: &'a [u8] },
     GetEphemerals { prefix: &'a [u8] },

@@ -3,13 +3,14 @@
 
 use super::clock::Clock;
 use super::dirs;
+use super::figures::SyncFigures;
 use super::files::{DiskFiles, Roots};
 use super::limits;
 use super::listener::listen;
 use super::one;
 use super::placement;
 use super::script::run_script;
-use super::shard::SyncMethod;
+use super::shard::{ShardOptions, SyncMethod};
 use super::{signals, spread};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::ShardId;
@@ -46,8 +47,8 @@ pub(super) struct Prepared {
     pub(super) roots: Roots,
     pub(super) front: FrontOptions,
     pub(super) shards: u8,
-    pub(super) sync_method: SyncMethod,
-    pub(super) sync_warn_after: Duration,
+    pub(super) shard: ShardOptions,
+    pub(super) client_port: u16,
     pub(super) signals: Receiver<i32>,
     pub(super) ready_line: String,
     complaints: RefCell<RateLimit>,
@@ -95,7 +96,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
-    let (sockets, address) = listen(client_address(config)?, fronts, backlog)?;
+    let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
     let signals = signals::ending().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
     let durable = "yes";
     let ready_line = format!(
@@ -112,8 +113,12 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
             stuck_timeout_ms: STUCK_TIMEOUT_MS,
         },
         shards: u8::try_from(config.log_shards).unwrap_or(1),
-        sync_method: if config.log_sync == LogSync::Dsync { SyncMethod::Dsync } else { SyncMethod::Fdatasync },
-        sync_warn_after: Duration::from_millis(config.fsync_warning_ms),
+        shard: ShardOptions {
+            method: if config.log_sync == LogSync::Dsync { SyncMethod::Dsync } else { SyncMethod::Fdatasync },
+            warn_after: Duration::from_millis(config.fsync_warning_ms),
+            figures: SyncFigures::default(),
+        },
+        client_port: address.port(),
         signals,
         ready_line,
         complaints: RefCell::default(),
@@ -152,7 +157,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
     let mut prng = Prng::from_seed(entropy());
     let boot = recover_server(&files as &dyn Files, config, &mut prng)?;
     for note in &boot.notes {
-        super::one::print_note(note.clone());
+        super::logging::log_note(note);
     }
     for script in &boot.before_serving {
         run_script(&prepared.roots, script).map_err(|error| {
@@ -167,7 +172,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
 }
 
 /// 64 bits of the kernel's randomness.
-fn entropy() -> u64 {
+pub(super) fn entropy() -> u64 {
     let mut seed = [0; 8];
     // SAFETY: getrandom writes at most 8 bytes into an array of 8.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };

@@ -1,7 +1,9 @@
 //! All roles on one executor: no hop, no copy between them. Tasks collect, one turn does the work.
 
 use super::boot::{Ending, Prepared};
+use super::figures::{self, Measured};
 use super::fronts::Fronts;
+use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
@@ -13,7 +15,6 @@ use crate::model::file::Script;
 use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::Burst;
-use crate::server::note::{Level, Note};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ struct Host {
     /// Results of scripts, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
     wake: Wake,
+    measured: Measured,
     prepared: Prepared,
     stopping_since: Option<MonoMs>,
     tick_due: bool,
@@ -43,15 +45,16 @@ struct Host {
 /// Runs the server on the current executor until it ends.
 pub(super) async fn run(
     prepared: Prepared,
-    keeper: Keeper<DmaMemory>,
+    mut keeper: Keeper<DmaMemory>,
     sockets: Vec<socket2::Socket>,
     startup: Vec<DiskEffect<DmaMemory>>,
 ) -> Ending {
+    keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
     let wake = Wake::default();
     let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone());
-    let shards = (0..prepared.shards)
-        .map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.sync_method, prepared.sync_warn_after, wake.clone()))
-        .collect();
+    let shards =
+        (0..prepared.shards).map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.shard.clone(), wake.clone())).collect();
+    let measured = figures::start(&prepared);
     let mut host = Host {
         keeper,
         pool: DmaPool,
@@ -62,6 +65,7 @@ pub(super) async fn run(
         shards,
         scripted: Rc::default(),
         wake: wake.clone(),
+        measured,
         prepared,
         stopping_since: None,
         tick_due: false,
@@ -107,13 +111,14 @@ impl Host {
         self.keeper.on_burst(&mut cx, &self.burst);
         self.burst.clear();
         if self.tick_due {
+            self.measured.take().into_iter().for_each(|figures| self.keeper.set_host_figures(figures));
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
         self.carry_out_disk();
         self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
         self.fronts.hold(!self.keeper.takes_more());
-        self.effects.notes.drain(..).for_each(print_note);
+        self.effects.notes.drain(..).for_each(|note| log_note(&note));
         for complaint in self.fronts.take_complaints() {
             self.prepared.complain(now.mono, &complaint);
         }
@@ -168,14 +173,4 @@ impl Host {
 
 async fn blocking(roots: super::files::Roots, script: Script) -> Result<(), crate::model::file::DiskError> {
     glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await
-}
-
-/// Prints a line of the core.
-pub(super) fn print_note(note: Note) {
-    match note.level {
-        Level::Debug => tracing::debug!("{}", note.text),
-        Level::Info => tracing::info!("{}", note.text),
-        Level::Warn => tracing::warn!("{}", note.text),
-        Level::Error => tracing::error!("{}", note.text),
-    }
 }

@@ -4,6 +4,7 @@
 //! without a second call; `fdatasync` remains as an option for devices where it measures better. A short write is an error:
 //! the batch's tail would be missing.
 
+use super::figures::SyncFigures;
 use super::files::Roots;
 use super::script::disk_error;
 use super::wake::Wake;
@@ -26,6 +27,15 @@ pub(super) enum SyncMethod {
     Dsync,
     /// A write, then fdatasync.
     Fdatasync,
+}
+
+/// How a shard writes, and who is told how long it took.
+#[derive(Clone, Debug)]
+pub(super) struct ShardOptions {
+    pub(super) method: SyncMethod,
+    /// A longer write is logged.
+    pub(super) warn_after: Duration,
+    pub(super) figures: SyncFigures,
 }
 
 /// One append, as the log wants it.
@@ -56,14 +66,6 @@ impl RingMemory for crate::base::memory::HeapMemory {
     }
 }
 
-/// Figures of one shard's appends.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SyncFigures {
-    pub(super) count: u64,
-    pub(super) sum_us: u64,
-    pub(super) max_us: u64,
-}
-
 /// Handle on a shard's disk task. Clones share it.
 pub(super) struct ShardDisk<M>(Rc<State<M>>);
 
@@ -82,22 +84,22 @@ struct State<M> {
     work: Wake,
     done: RefCell<Vec<DiskDone>>,
     ring: Wake,
-    figures: RefCell<SyncFigures>,
+    figures: SyncFigures,
 }
 
 impl<M: RingMemory> ShardDisk<M> {
     /// Starts the task on this executor; `ring` is rung when something is done.
-    pub(super) fn start(shard: ShardId, roots: Roots, method: SyncMethod, warn_after: Duration, ring: Wake) -> ShardDisk<M> {
+    pub(super) fn start(shard: ShardId, roots: Roots, how: ShardOptions, ring: Wake) -> ShardDisk<M> {
         let disk = ShardDisk(Rc::new(State {
             shard,
             roots,
-            method,
-            warn_after,
+            method: how.method,
+            warn_after: how.warn_after,
             waiting: RefCell::default(),
             work: Wake::default(),
             done: RefCell::default(),
             ring,
-            figures: RefCell::default(),
+            figures: how.figures,
         }));
         glommio::spawn_local(disk.clone().run()).detach();
         disk
@@ -112,11 +114,6 @@ impl<M: RingMemory> ShardDisk<M> {
     /// Moves what is done into `out`.
     pub(super) fn take_done(&self, out: &mut Vec<DiskDone>) {
         out.append(&mut self.0.done.borrow_mut());
-    }
-
-    /// Figures since the start.
-    pub(super) fn figures(&self) -> SyncFigures {
-        *self.0.figures.borrow()
     }
 
     async fn run(self) {
@@ -139,10 +136,7 @@ impl<M: RingMemory> ShardDisk<M> {
 
     fn book(&self, append: &Append<M>, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let mut figures = self.0.figures.borrow_mut();
-        figures.count += 1;
-        figures.sum_us += us;
-        figures.max_us = figures.max_us.max(us);
+        self.0.figures.record(us);
         if took >= self.0.warn_after {
             tracing::warn!(
                 "slow sync: {} bytes on shard {} took {} ms ({})",

@@ -5,8 +5,9 @@
 //! when the log falls behind, the fronts leave their sockets unread.
 
 use super::boot::{Ending, Prepared, boot, executor, shard_ids};
+use super::figures::{self, Measured};
 use super::fronts::Fronts;
-use super::one::print_note;
+use super::logging::log_note;
 use super::placement;
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
@@ -62,11 +63,11 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
     for shard in shard_ids(prepared.shards) {
         let (appends, append_receiver) = shared_channel::new_bounded(MAIL_MAX);
         let (done_sender, dones) = shared_channel::new_bounded(MAIL_MAX);
-        let (roots, method, warn_after) = (prepared.roots.clone(), prepared.sync_method, prepared.sync_warn_after);
+        let (roots, how) = (prepared.roots.clone(), prepared.shard.clone());
         let place = placement::place(&config.cores, 1 + fronts + shard.idx());
         start(executor(place, "log-shard"), move || async move {
             let ring = Wake::default();
-            let disk = ShardDisk::start(shard, roots, method, warn_after, ring.clone());
+            let disk = ShardDisk::start(shard, roots, how, ring.clone());
             run_shard(disk, ring, append_receiver, done_sender).await;
         })?;
         shard_ends.push(ShardEnds { appends, dones });
@@ -201,13 +202,14 @@ struct Host {
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
     wake: Wake,
+    measured: Measured,
     prepared: Prepared,
     stopping_since: Option<MonoMs>,
 }
 
 async fn run_keeper(
     prepared: Prepared,
-    keeper: Keeper<HeapMemory>,
+    mut keeper: Keeper<HeapMemory>,
     startup: Vec<DiskEffect<HeapMemory>>,
     front_ends: Vec<FrontEnds>,
     shard_ends: Vec<ShardEnds>,
@@ -242,8 +244,22 @@ async fn run_keeper(
         .detach();
     }
     let effects = Effects::new(fronts.len());
-    let mut host =
-        Host { keeper, pool: HeapPool::default(), effects, bursts, dones, fronts, shards, held, wake, prepared, stopping_since: None };
+    keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
+    let measured = figures::start(&prepared);
+    let mut host = Host {
+        keeper,
+        pool: HeapPool::default(),
+        effects,
+        bursts,
+        dones,
+        fronts,
+        shards,
+        held,
+        wake,
+        measured,
+        prepared,
+        stopping_since: None,
+    };
     host.effects.disk.extend(startup);
     host.carry_out_disk();
     host.prepared.announce();
@@ -280,6 +296,7 @@ impl Host {
             self.keeper.on_burst(&mut cx, &burst);
         }
         if tick_due {
+            self.measured.take().into_iter().for_each(|figures| self.keeper.set_host_figures(figures));
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
@@ -290,7 +307,7 @@ impl Host {
             }
         }
         self.held.store(!self.keeper.takes_more(), Ordering::Relaxed);
-        self.effects.notes.drain(..).for_each(print_note);
+        self.effects.notes.drain(..).for_each(|note| log_note(&note));
         if self.keeper.wants_turn() {
             self.wake.ring();
         }

@@ -10,13 +10,15 @@ use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::{self, Case, DiskEffect, Log, LogOptions, LogStart, Recovery};
-use crate::model::file::{Files, Script};
+use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
+use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
 use crate::server::config::Config;
 use crate::server::keeper::{Keeper, KeeperOptions, Recovered};
 use crate::server::note::{Level, Note};
 use crate::session::{SessionOptions, Sessions};
-use crate::tree::{IgnoreChanges, Tree, TreeOptions};
+use crate::snapshot::{self, Head, SnapshotSink};
+use crate::tree::{IgnoreChanges, Tree, TreeLoader, TreeOptions};
 
 /// First ticket of a process's disk effects; the host's own tickets lie below.
 const FIRST_TICKET: u64 = 1 << 16;
@@ -31,7 +33,7 @@ pub struct Boot {
     sessions: Sessions,
     log: LogStart,
     log_options: LogOptions,
-    snapshot_zxid: Option<Zxid>,
+    snapshots: Vec<(Zxid, bool)>,
     prng: Prng,
     hash_seed: u64,
     /// To be carried out, in order, before serving.
@@ -49,7 +51,7 @@ impl Boot {
         let mut log = Log::new(self.log, self.log_options, FIRST_TICKET);
         let mut effects = Vec::new();
         log.on_tick(now.mono, &mut effects);
-        let recovered = Recovered { tree: self.tree, sessions: self.sessions, log, snapshot_zxid: self.snapshot_zxid };
+        let recovered = Recovered { tree: self.tree, sessions: self.sessions, log, snapshots: self.snapshots };
         (Keeper::new(KeeperOptions::from_config(config, fronts), recovered, self.prng, self.hash_seed, now), effects)
     }
 
@@ -99,21 +101,20 @@ pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Re
     let fresh = ClusterId((u128::from(prng.next_u64()) << 64) | u128::from(prng.next_u64()));
     let tree_options = TreeOptions { hash_seed, extended_types: config.extended_types, skip_digest: !config.digest_enabled };
     let mut notes = Vec::new();
-    let (mut tree, mut sessions, snapshot_zxid) = load_snapshot(files, config, tree_options, &mut notes)?;
+    let Loaded { mut tree, mut sessions, snapshots, newest_good } = load_snapshot(files, config, tree_options, &mut notes)?;
     let options = log_options(config);
     let recovery = log::recover(files, tree.last_zxid(), &options, fresh);
-    notes.extend(
-        recovery.findings.iter().map(|f| Note { level: Level::Info, text: format!("recovery: {}: {}", format!("{:?}", f.kind), f.place) }),
-    );
+    notes.extend(recovery.findings.iter().map(|f| Note { level: Level::Info, text: format!("recovery: {:?}: {}", f.kind, f.place) }));
     if recovery.case.is_damage() {
         return Err(refuse(&recovery, config));
     }
+    tree.set_container_never_used_ms(config.container_max_never_used_ms.unwrap_or(0));
     replay(&mut tree, &mut sessions, &recovery)?;
     let Recovery { case, start, .. } = recovery;
     let Some(start) = start else {
         return Err(FatalError::new(Fatal::Damage, format!("recovery ended in case {} without a start", case.letter())));
     };
-    let from = snapshot_zxid.map_or_else(|| "no snapshot".to_owned(), |z| format!("snapshot {z}"));
+    let from = newest_good.map_or_else(|| "no snapshot".to_owned(), |z| format!("snapshot {z}"));
     let text =
         format!("recovered through {} from {from} and the log (case {}): {} znodes", tree.last_zxid(), case.letter(), tree.node_count());
     notes.push(Note { level: Level::Info, text });
@@ -122,7 +123,7 @@ pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Re
         sessions,
         log: start.log,
         log_options: options,
-        snapshot_zxid,
+        snapshots,
         prng: prng.stream("keeper"),
         hash_seed,
         before_serving: start.scripts,
@@ -131,13 +132,74 @@ pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Re
     })
 }
 
-fn load_snapshot(
-    _files: &dyn Files,
-    config: &Config,
-    options: TreeOptions,
-    _notes: &mut Vec<Note>,
-) -> Result<(Tree, Sessions, Option<Zxid>), FatalError> {
-    Ok((Tree::new(options), Sessions::new(session_options(config)), None))
+/// What was loaded of the snapshots.
+struct Loaded {
+    tree: Tree,
+    sessions: Sessions,
+    /// Oldest first, and whether each was seen whole.
+    snapshots: Vec<(Zxid, bool)>,
+    newest_good: Option<Zxid>,
+}
+
+fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes: &mut Vec<Note>) -> Result<Loaded, FatalError> {
+    let unreadable = |damage: Damage| {
+        FatalError::new(Fatal::Damage, format!("the snapshots of {} can't be read: {damage}. Restore a backup", config.data_dir))
+    };
+    let choice = snapshot::choose_newest_good(files).map_err(unreadable)?;
+    for damage in &choice.damaged {
+        notes.push(Note { level: Level::Error, text: format!("a snapshot is damaged and passed over for an older one: {damage}") });
+    }
+    let mut snapshots = list_snapshots(files).map_err(unreadable)?;
+    let Some((path, summary)) = choice.newest_good else {
+        return Ok(Loaded { tree: Tree::new(options), sessions: Sessions::new(session_options(config)), snapshots, newest_good: None });
+    };
+    let mut sink = LoadInto { loader: TreeLoader::new(options), sessions: Sessions::new(session_options(config)) };
+    let Stored::Present(bytes) = files.bytes(&path) else {
+        return Err(unreadable(Damage { path: path.name, offset: 0, what: "it was there a moment ago".to_owned() }));
+    };
+    snapshot::read(&path.name, bytes, &mut sink).map_err(unreadable)?;
+    let zxid = summary.head.zxid;
+    let tree = sink.loader.finish(zxid, summary.digest).map_err(|error| {
+        let text =
+            format!("the snapshot {path} doesn't give the tree that it was taken of: {error}. Move it away to start from an older one");
+        FatalError::new(Fatal::Digest, text)
+    })?;
+    for (of, good) in &mut snapshots {
+        *good = *of == zxid;
+    }
+    Ok(Loaded { tree, sessions: sink.sessions, snapshots, newest_good: Some(zxid) })
+}
+
+fn list_snapshots(files: &dyn Files) -> Result<Vec<(Zxid, bool)>, Damage> {
+    let entries = files.list(&FilePath::new(Volume::Data, snapshot::DIR))?;
+    let mut found: Vec<(Zxid, bool)> = entries.iter().filter_map(|e| snapshot::zxid_of(&e.name)).map(|zxid| (zxid, false)).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Takes a snapshot's parts where they belong.
+struct LoadInto {
+    loader: TreeLoader,
+    sessions: Sessions,
+}
+
+impl SnapshotSink for LoadInto {
+    fn head(&mut self, _: &Head) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn session(&mut self, image: SessionImage) -> Result<(), String> {
+        self.sessions.apply_create(MonoMs(0), image.session, image.timeout_ms, &image.password);
+        Ok(())
+    }
+
+    fn acl(&mut self, image: AclImage<'_>) -> Result<(), String> {
+        self.loader.acl(image).map_err(|e| e.to_string())
+    }
+
+    fn node(&mut self, image: NodeImage<'_>) -> Result<(), String> {
+        self.loader.node(image).map_err(|e| e.to_string())
+    }
 }
 
 /// Applies what the log holds beyond the snapshot. Watches don't exist yet, so nothing fires.
@@ -185,7 +247,11 @@ fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
             "the log is damaged at or below what this server once made durable (case {}); nothing was changed:\n{found}\nRestore a backup, or \
              accept the loss of everything from there on with `ringkeeper accept-loss {}`",
             recovery.case.letter(),
-            config.data_dir
+            if config.data_log_dir == config.data_dir {
+                config.data_dir.clone()
+            } else {
+                format!("{} --log-dir {}", config.data_dir, config.data_log_dir)
+            }
         ),
     )
 }

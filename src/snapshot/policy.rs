@@ -1,86 +1,107 @@
-//! When a snapshot is due: by the number of transactions and the bytes of log since the last one, with a seeded jitter so that the
-//! members of an ensemble don't all take theirs at once (`snapCount`, `snapSizeLimitInKb`).
+//! When to take a snapshot, which one to start from, which ones may go.
+//!
+//! Guarantees that a damaged newest snapshot leads to the next older one and is reported, and that at least two verified ones
+//! stay whatever is configured. Source of the jitter: ZooKeeper's `SyncRequestProcessor` (so that servers don't all pause at
+//! once).
 
+use super::format::{DIR, Summary, file_of, zxid_of};
+use super::reader::verify;
+use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
+use crate::model::file::{Damage, FilePath, Files, Stored, Volume};
 
-/// What the policy is told.
-#[derive(Clone, Copy, Debug)]
-pub struct PolicyOptions {
-    /// Transactions; a snapshot is due at a random number between half of it and all of it. 0 is never.
-    pub txns: u64,
-    /// Bytes of log, by the same rule. 0 is no such limit.
-    pub log_bytes: u64,
-}
+/// Verified snapshots that stay in any case.
+const RETAINED_MIN: usize = 2;
 
-/// Counts towards the next snapshot.
-#[derive(Clone, Debug)]
+/// What configuration decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
-    options: PolicyOptions,
-    txns: u64,
-    bytes: u64,
-    due_txns: u64,
-    due_bytes: u64,
+    /// Transactions between two snapshots, at most (`snapCount`).
+    pub snap_count: u64,
+    /// Log bytes between two snapshots, at most (`snapSizeLimitInKb`); 0 for no such limit.
+    pub snap_bytes: u64,
+}
+
+/// Says when the next snapshot is due.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    policy: Policy,
     prng: Prng,
+    count: u64,
+    bytes: u64,
+    count_limit: u64,
+    bytes_limit: u64,
 }
 
-impl Policy {
-    /// Counts from `since` transactions, those that the log already holds beyond the last snapshot.
+impl Trigger {
+    /// Counting from nothing.
     #[must_use]
-    pub fn new(options: PolicyOptions, since: u64, prng: Prng) -> Policy {
-        let mut policy = Policy { options, txns: since, bytes: 0, due_txns: 0, due_bytes: 0, prng };
-        policy.draw();
-        policy
+    pub fn new(policy: Policy, prng: Prng) -> Trigger {
+        let mut trigger = Trigger { policy, prng, count: 0, bytes: 0, count_limit: 0, bytes_limit: 0 };
+        trigger.restart();
+        trigger
     }
 
-    /// A transaction whose record has `len` bytes was applied.
-    pub fn on_applied(&mut self, len: usize) {
-        self.txns += 1;
-        self.bytes += len as u64;
+    /// A snapshot was begun: counts from nothing, with freshly drawn limits between a half and the whole.
+    pub fn restart(&mut self) {
+        let Policy { snap_count, snap_bytes } = self.policy;
+        self.count_limit = snap_count / 2 + self.prng.below((snap_count / 2).max(1));
+        self.bytes_limit = snap_bytes / 2 + self.prng.below((snap_bytes / 2).max(1));
+        (self.count, self.bytes) = (0, 0);
     }
 
-    /// Whether one is due.
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        let by_txns = self.options.txns > 0 && self.txns > self.due_txns;
-        let by_bytes = self.options.log_bytes > 0 && self.bytes > self.due_bytes;
-        by_txns || by_bytes
-    }
-
-    /// One begins now.
-    pub fn begin(&mut self) {
-        self.txns = 0;
-        self.bytes = 0;
-        self.draw();
-    }
-
-    fn draw(&mut self) {
-        let mut half = |whole: u64| whole / 2 + self.prng.below((whole / 2).max(1));
-        self.due_txns = half(self.options.txns);
-        self.due_bytes = half(self.options.log_bytes);
+    /// A transaction of `bytes` bytes was logged. True when a snapshot is due.
+    pub fn logged(&mut self, bytes: u64) -> bool {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.count > self.count_limit || (self.policy.snap_bytes > 0 && self.bytes > self.bytes_limit)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The snapshot to start from, and what was wrong with newer ones.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// The newest whole one; `None` if there is none.
+    pub newest_good: Option<(FilePath, Summary)>,
+    /// Of every newer one, newest first.
+    pub damaged: Vec<Damage>,
+}
 
-    #[test]
-    fn due_between_half_and_all_and_never_when_off() {
-        for seed in 0..50 {
-            let mut policy = Policy::new(PolicyOptions { txns: 100, log_bytes: 0 }, 0, Prng::from_seed(seed));
-            let taken = (1..).find(|_| {
-                policy.on_applied(10);
-                policy.is_due()
-            });
-            assert!((51..=101).contains(&taken.unwrap()), "{taken:?}");
-            policy.begin();
-            assert!(!policy.is_due());
+/// Finds the newest snapshot that is whole. Names that aren't ours are passed over.
+///
+/// # Errors
+/// When the directory can't be listed.
+pub fn choose_newest_good(files: &dyn Files) -> Result<Choice, Damage> {
+    let mut zxids: Vec<Zxid> = files.list(&FilePath::new(Volume::Data, DIR))?.iter().filter_map(|e| zxid_of(&e.name)).collect();
+    zxids.sort_unstable();
+    let mut damaged = Vec::new();
+    for zxid in zxids.into_iter().rev() {
+        let path = file_of(zxid);
+        let verified = match files.bytes(&path) {
+            Stored::Present(bytes) => verify(&path.name, bytes),
+            Stored::Empty => Err(Damage { path: path.name.clone(), offset: 0, what: "listed, and not there".to_owned() }),
+            Stored::Unreadable(damage) => Err(damage),
+        };
+        match verified {
+            Ok(summary) if summary.head.zxid == zxid => return Ok(Choice { newest_good: Some((path, summary)), damaged }),
+            Ok(summary) => {
+                let what = format!("holds the snapshot of zxid {}", summary.head.zxid);
+                damaged.push(Damage { path: path.name, offset: 16, what });
+            }
+            Err(damage) => damaged.push(damage),
         }
-        let mut off = Policy::new(PolicyOptions { txns: 0, log_bytes: 0 }, 1 << 40, Prng::from_seed(1));
-        off.on_applied(1 << 30);
-        assert!(!off.is_due());
-        let by_bytes = &mut Policy::new(PolicyOptions { txns: 0, log_bytes: 1000 }, 0, Prng::from_seed(1));
-        by_bytes.on_applied(1001);
-        assert!(by_bytes.is_due());
     }
+    Ok(Choice { newest_good: None, damaged })
+}
+
+/// Which of the snapshots `(zxid, verified)` may be removed so that the `retain` newest verified ones (two at least) stay. One
+/// that isn't verified counts for nothing; it goes only when it is older than all that stay.
+#[must_use]
+pub fn select_removable(snapshots: &[(Zxid, bool)], retain: usize) -> Vec<Zxid> {
+    let mut verified: Vec<Zxid> = snapshots.iter().filter(|(_, verified)| *verified).map(|(zxid, _)| *zxid).collect();
+    verified.sort_unstable();
+    let Some(oldest_kept) = verified.iter().rev().nth(retain.max(RETAINED_MIN) - 1) else { return Vec::new() };
+    let mut removable: Vec<Zxid> = snapshots.iter().map(|(zxid, _)| *zxid).filter(|zxid| zxid < oldest_kept).collect();
+    removable.sort_unstable();
+    removable
 }

@@ -1,176 +1,205 @@
-//! Reads snapshots: nothing in the bytes is trusted before its checksum, and no length before the bytes are there.
+//! Reads a snapshot from bytes that nobody has vouched for.
+//!
+//! Each chunk is checked before its records are handed on, the trailer last: a sink must throw away what it took when
+//! [`read`] fails. Lengths are compared with the bytes that are there before they are used, and nothing is copied.
 
-use super::fields::Fields;
-use super::format::{
-    CHUNK_HEADER_BYTES, ChunkHead, HEADER_BYTES, Kind, MAGIC, SNAPSHOT_DIR, VERSION, file_path, take_acl, take_node, take_session, zxid_of,
-};
+use super::format::{CHUNK_HEAD_BYTES, CHUNK_SUM_BYTES, Head, Kind, MAGIC, NULL_DATA, Summary, VERSION};
 use crate::base::checksum::checksum;
-use crate::base::ids::Zxid;
-use crate::model::file::{Damage, FilePath, Files, Stored, Volume};
+use crate::base::ids::{ClusterId, SessionId, Zxid};
+use crate::model::acl::AclList;
+use crate::model::file::Damage;
 use crate::model::image::{AclImage, NodeImage, SessionImage};
+use crate::model::stat::PersistedStat;
 use crate::mutant;
 
-/// Takes a snapshot's parts in the order of the file: sessions, ACLs, nodes. An error says what is wrong with a part.
-#[allow(missing_docs, reason = "each takes what it is named after")]
+/// Takes what a snapshot holds: the head, then sessions, ACL lists, nodes. An error of a sink (what is wrong with the record)
+/// becomes damage at the record's offset.
+#[allow(missing_docs, reason = "one method for each kind of record")]
 pub trait SnapshotSink {
+    fn head(&mut self, head: &Head) -> Result<(), String>;
     fn session(&mut self, image: SessionImage) -> Result<(), String>;
     fn acl(&mut self, image: AclImage<'_>) -> Result<(), String>;
     fn node(&mut self, image: NodeImage<'_>) -> Result<(), String>;
 }
 
-/// A file that may hold a snapshot.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Candidate {
-    /// As its name says.
-    pub zxid: Zxid,
-    /// Where.
-    pub path: FilePath,
-}
+/// Takes nothing.
+struct Nothing;
 
-/// What a whole snapshot says of itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Summary {
-    /// Everything through it is in.
-    pub zxid: Zxid,
-    /// The tree's digest at it.
-    pub digest: u64,
-    /// Sessions in it.
-    pub sessions: u64,
-    /// ACLs in it.
-    pub acls: u64,
-    /// Nodes in it.
-    pub nodes: u64,
-    /// Bytes of the file.
-    pub bytes: u64,
-}
-
-/// All snapshots, oldest first.
-///
-/// # Errors
-/// When the directory can't be listed.
-pub fn list(files: &dyn Files) -> Result<Vec<Candidate>, Damage> {
-    let entries = files.list(&FilePath::new(Volume::Data, SNAPSHOT_DIR))?;
-    let mut found: Vec<Candidate> =
-        entries.iter().filter_map(|e| zxid_of(&e.name)).map(|zxid| Candidate { zxid, path: file_path(zxid) }).collect();
-    found.sort_by_key(|c| c.zxid);
-    Ok(found)
-}
-
-/// Reads one snapshot into `sink`.
-///
-/// # Errors
-/// The file, the offset and what is wrong there. `sink` may have been given a part; it is to be thrown away.
-pub fn load(files: &dyn Files, candidate: &Candidate, sink: &mut dyn SnapshotSink) -> Result<Summary, Damage> {
-    let name = candidate.path.to_string();
-    match files.bytes(&candidate.path) {
-        Stored::Present(bytes) => {
-            let summary = load_bytes(bytes, &name, sink)?;
-            if summary.zxid == candidate.zxid {
-                return Ok(summary);
-            }
-            Err(damage(&name, 16, format!("it is of zxid {}, its name says {}", summary.zxid, candidate.zxid)))
-        }
-        Stored::Empty => Err(damage(&name, 0, "the file is missing".to_owned())),
-        Stored::Unreadable(damage) => Err(damage),
+impl SnapshotSink for Nothing {
+    fn head(&mut self, _: &Head) -> Result<(), String> {
+        Ok(())
+    }
+    fn session(&mut self, _: SessionImage) -> Result<(), String> {
+        Ok(())
+    }
+    fn acl(&mut self, _: AclImage<'_>) -> Result<(), String> {
+        Ok(())
+    }
+    fn node(&mut self, _: NodeImage<'_>) -> Result<(), String> {
+        Ok(())
     }
 }
 
-fn damage(path: &str, offset: usize, what: String) -> Damage {
-    Damage { path: path.to_owned(), offset: offset as u64, what }
-}
-
-/// Reads a snapshot from its bytes; `name` is for messages.
+/// Checks a whole snapshot and loads nothing.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_bytes(bytes: &[u8], name: &str, sink: &mut dyn SnapshotSink) -> Result<Summary, Damage> {
-    let zxid = read_header(bytes).map_err(|what| damage(name, 0, what))?;
-    let mut at = HEADER_BYTES;
-    let mut counts = [0u64; 3];
-    for number in 0u32.. {
-        let (head, payload) = read_chunk(&bytes[at..], number).map_err(|what| damage(name, at, what))?;
-        let Some(kind) = Kind::from_number(head.kind) else {
-            return Err(damage(name, at, format!("a chunk of the unknown kind {}", head.kind)));
-        };
-        let next = at + CHUNK_HEADER_BYTES + payload.len();
+/// The first damage.
+pub fn verify(path: &str, bytes: &[u8]) -> Result<Summary, Damage> {
+    read(path, bytes, &mut Nothing)
+}
+
+/// Reads the snapshot in `bytes`; `path` is for the damage report.
+///
+/// # Errors
+/// The first damage, with its offset in the file.
+pub fn read(path: &str, bytes: &[u8], sink: &mut dyn SnapshotSink) -> Result<Summary, Damage> {
+    read_chunks(bytes, sink).map_err(|(offset, what)| Damage { path: path.to_owned(), offset: offset as u64, what })
+}
+
+type Broken = (usize, String);
+
+fn read_chunks(bytes: &[u8], sink: &mut dyn SnapshotSink) -> Result<Summary, Broken> {
+    let first = chunk_at(bytes, 0)?;
+    if first.kind != Kind::Head {
+        return Err((0, "the first chunk is no head".to_owned()));
+    }
+    let mut body = Cursor { bytes: first.body, at: 0, base: CHUNK_HEAD_BYTES };
+    let head = Head { zxid: first.zxid, cluster: ClusterId(u128::from_le_bytes(body.array()?)), generation: body.u64()? };
+    body.end()?;
+    sink.head(&head).map_err(|what| (0, what))?;
+    let (mut at, mut number, mut kind, mut counts) = (first.end, 1, Kind::Head, [0u64; 3]);
+    loop {
+        let chunk = chunk_at(bytes, at)?;
+        if chunk.number != number || chunk.zxid != head.zxid || chunk.kind < kind || chunk.kind == Kind::Head {
+            let found = format!("chunk {} of zxid {} ({:?})", chunk.number, chunk.zxid, chunk.kind);
+            return Err((at, format!("{found} where chunk {number} of zxid {} belongs, after {kind:?}", head.zxid)));
+        }
+        kind = chunk.kind;
+        let mut body = Cursor { bytes: chunk.body, at: 0, base: at + CHUNK_HEAD_BYTES };
         if kind == Kind::Trailer {
-            let trailer = read_trailer(payload).ok_or_else(|| damage(name, at, "a trailer that isn't whole".to_owned()))?;
-            if trailer.counts != counts || trailer.zxid != zxid || next != bytes.len() {
-                let what = format!("the trailer promises {:?} items at {}, found were {counts:?} at {zxid}", trailer.counts, trailer.zxid);
-                return Err(damage(name, at, what));
-            }
-            let [sessions, acls, nodes] = counts;
-            return Ok(Summary { zxid, digest: trailer.digest, sessions, acls, nodes, bytes: bytes.len() as u64 });
+            return trailer(&mut body, head, counts, bytes.len() - chunk.end, at);
         }
-        read_items(kind, head.items, payload, sink).map_err(|what| damage(name, at, what))?;
-        counts[kind as usize - 1] += u64::from(head.items);
-        at = next;
+        while body.at < body.bytes.len() {
+            let start = body.offset();
+            let taken = match kind {
+                Kind::Sessions => sink.session(body.session()?),
+                Kind::Acls => sink.acl(body.acl()?),
+                _ => sink.node(body.node()?),
+            };
+            taken.map_err(|what| (start, what))?;
+            counts[kind as usize - Kind::Sessions as usize] += 1;
+        }
+        (at, number) = (chunk.end, number + 1);
     }
-    Err(damage(name, at, "more chunks than can be numbered".to_owned()))
 }
 
-fn read_header(bytes: &[u8]) -> Result<Zxid, String> {
-    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
-        return Err(format!("{} bytes; the header alone has {HEADER_BYTES}", bytes.len()));
-    };
-    let mut f = Fields(header);
-    let magic: Option<[u8; 8]> = f.array();
-    if magic != Some(MAGIC) {
-        return Err("not a snapshot: the first bytes are others".to_owned());
+fn trailer(body: &mut Cursor<'_>, head: Head, counts: [u64; 3], after: usize, at: usize) -> Result<Summary, Broken> {
+    let stored = [body.u64()?, body.u64()?, body.u64()?];
+    let digest = body.u64()?;
+    body.end()?;
+    if stored != counts {
+        return Err((at, format!("the trailer counts {stored:?} sessions, lists and nodes, the file holds {counts:?}")));
     }
-    let (version, reserved, zxid, sum) = (f.u32(), f.u32(), f.u64(), f.u64());
-    if sum != Some(checksum(&header[..24])) {
-        return Err("the header's checksum is wrong".to_owned());
+    if after != 0 {
+        return Err((body.offset() + CHUNK_SUM_BYTES, format!("{after} bytes after the trailer")));
     }
-    if version != Some(VERSION) || reserved != Some(0) {
-        return Err(format!("version {version:?}; this program reads {VERSION}"));
-    }
-    zxid.map(Zxid).ok_or_else(|| "a short header".to_owned())
+    Ok(Summary { head, sessions: counts[0], acls: counts[1], nodes: counts[2], digest })
 }
 
-fn read_chunk(bytes: &[u8], number: u32) -> Result<(ChunkHead, &[u8]), String> {
-    let mut f = Fields(bytes);
-    let short = || "the file ends before its trailer".to_owned();
-    let head = ChunkHead {
-        kind: f.u32().ok_or_else(short)?,
-        number: f.u32().ok_or_else(short)?,
-        items: f.u32().ok_or_else(short)?,
-        len: f.u32().ok_or_else(short)?,
-    };
-    let sum = f.u64().ok_or_else(short)?;
-    let payload = usize::try_from(head.len).ok().and_then(|len| f.take(len));
-    let payload = payload.ok_or_else(|| format!("a chunk of {} bytes where {} are left", head.len, f.0.len()))?;
-    if sum != head.checksum(payload) && !mutant!("snapshot-checksum-ignored") {
-        return Err(format!("the checksum of chunk {number} is wrong"));
-    }
-    if head.number != number {
-        return Err(format!("chunk {} where chunk {number} belongs", head.number));
-    }
-    Ok((head, payload))
-}
-
-struct Trailer {
-    counts: [u64; 3],
+struct Chunk<'a> {
+    kind: Kind,
+    number: u32,
     zxid: Zxid,
-    digest: u64,
+    body: &'a [u8],
+    end: usize,
 }
 
-fn read_trailer(payload: &[u8]) -> Option<Trailer> {
-    let mut f = Fields(payload);
-    let trailer = Trailer { counts: [f.u64()?, f.u64()?, f.u64()?], zxid: Zxid(f.u64()?), digest: f.u64()? };
-    f.0.is_empty().then_some(trailer)
-}
-
-fn read_items(kind: Kind, items: u32, payload: &[u8], sink: &mut dyn SnapshotSink) -> Result<(), String> {
-    let mut f = Fields(payload);
-    for item in 0..items {
-        let bad = || format!("item {item} of the chunk isn't whole");
-        match kind {
-            Kind::Sessions => sink.session(take_session(&mut f).ok_or_else(bad)?)?,
-            Kind::Acls => sink.acl(take_acl(&mut f).ok_or_else(bad)?)?,
-            Kind::Nodes => sink.node(take_node(&mut f).ok_or_else(bad)?)?,
-            Kind::Trailer => {}
-        }
+/// The chunk at `at`, its checksum verified.
+fn chunk_at(bytes: &[u8], at: usize) -> Result<Chunk<'_>, Broken> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let mut head = Cursor { bytes: rest, at: 0, base: at };
+    let (magic, version, [kind, zero]) = (head.array::<4>()?, u16::from_le_bytes(head.array()?), head.array::<2>()?);
+    if magic != MAGIC {
+        return Err((at, "no chunk begins here".to_owned()));
     }
-    if f.0.is_empty() { Ok(()) } else { Err(format!("{} bytes behind the last item of the chunk", f.0.len())) }
+    if version != VERSION {
+        return Err((at + 4, format!("format version {version}; this program reads {VERSION}")));
+    }
+    let (number, body_len, zxid) = (head.u32()?, head.u32()?, Zxid(head.u64()?));
+    let body_len = usize::try_from(body_len).map_err(|_| (at + 12, "a chunk larger than memory".to_owned()))?;
+    // A length that lies is the chunk's damage, so its own offset is named, not the place where the bytes ran out.
+    let body = head.take(body_len).map_err(|(_, what)| (at, format!("in the chunk's body, {what}")))?;
+    let covered = head.at;
+    let stored = head.u64().map_err(|(_, what)| (at, format!("in the chunk's checksum, {what}")))?;
+    let found = checksum(&rest[..covered]);
+    if stored != found && !mutant!("snapshot-checksum-ignored") {
+        return Err((at, format!("the chunk's checksum is {found:016x}, stored is {stored:016x}")));
+    }
+    match Kind::from_byte(kind) {
+        Some(kind) if zero == 0 => Ok(Chunk { kind, number, zxid, body, end: at + head.at }),
+        _ => Err((at + 6, format!("chunk kind {kind}/{zero} is unknown"))),
+    }
+}
+
+/// A place in bytes; `base` is where they begin in the file.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    base: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn offset(&self) -> usize {
+        self.base + self.at
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Broken> {
+        let rest = &self.bytes[self.at..];
+        let Some(taken) = rest.get(..len) else {
+            return Err((self.offset(), format!("{len} bytes should follow, {} do", rest.len())));
+        };
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.take(N)?);
+        Ok(out)
+    }
+
+    fn u32(&mut self) -> Result<u32, Broken> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Broken> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn end(&self) -> Result<(), Broken> {
+        let left = self.bytes.len() - self.at;
+        if left == 0 { Ok(()) } else { Err((self.offset(), format!("{left} bytes too many"))) }
+    }
+
+    fn session(&mut self) -> Result<SessionImage, Broken> {
+        Ok(SessionImage { session: SessionId(self.u64()?.cast_signed()), timeout_ms: self.u32()?, password: self.array()? })
+    }
+
+    fn acl(&mut self) -> Result<AclImage<'a>, Broken> {
+        let (start, acl, len) = (self.offset(), self.u32()?, self.u32()?);
+        let list = self.take(len as usize)?;
+        AclList::parse(list).ok_or((start, format!("ACL {acl} is no list")))?;
+        Ok(AclImage { acl, list })
+    }
+
+    fn node(&mut self) -> Result<NodeImage<'a>, Broken> {
+        let (slot, parent_slot, acl, name_len, data_len) = (self.u32()?, self.u32()?, self.u32()?, self.u32()?, self.u32()?);
+        let [czxid, mzxid, pzxid] = [Zxid(self.u64()?), Zxid(self.u64()?), Zxid(self.u64()?)];
+        let [ctime_ms, mtime_ms, owner] = [self.u64()?, self.u64()?, self.u64()?].map(u64::cast_signed);
+        let [version, cversion, aversion] = [self.u32()?, self.u32()?, self.u32()?].map(u32::cast_signed);
+        let name = self.take(name_len as usize)?;
+        let data = if data_len == NULL_DATA { None } else { Some(self.take(data_len as usize)?) };
+        let stat = PersistedStat { czxid, mzxid, pzxid, ctime_ms, mtime_ms, version, cversion, aversion, owner };
+        Ok(NodeImage { slot, parent_slot, name, data, acl, stat })
+    }
 }

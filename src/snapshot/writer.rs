@@ -1,172 +1,218 @@
-//! Writes a snapshot while the server serves: images in, bounded pieces of a file out, one piece in flight.
+//! Writes a snapshot: images in, scripts for the host out, one in flight at a time.
+//!
+//! Guarantees that the final name appears only after everything was synced. Memory: [`SnapshotWriter::wants_more`] says when
+//! the scan should pause; beyond that only the old images of changed nodes add up, which can't wait.
 
 use super::format::{
-    CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHead, Kind, SNAPSHOT_DIR, file_path, header, put_acl, put_node, put_session, temporary_path,
+    CHUNK_BODY_BYTES, CHUNK_HEAD_BYTES, Head, Kind, MAGIC, NODE_FIXED_BYTES, NULL_DATA, SESSION_BYTES, VERSION, file_of, temp_file_of,
 };
+use crate::base::checksum::checksum;
 use crate::base::ids::Zxid;
-use crate::model::file::{FileOp, FilePath, Script, Volume};
+use crate::model::file::{FileOp, FilePath, Script};
 use crate::model::image::{AclImage, ImageSink, NodeImage, SessionImage};
-use crate::mutant;
+use crate::{invariant, mutant};
 use xxhash_rust::xxh3::Xxh3;
 
-/// What is known when a snapshot begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Begin {
-    /// Everything through it is in, nothing after it.
-    pub zxid: Zxid,
-    /// The tree's digest at it.
-    pub digest: u64,
-}
+/// Finished bytes above which the scan should pause.
+const PENDING_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one script.
+const PIECE_BYTES: usize = 1 << 20;
 
-/// A snapshot being written.
+/// One snapshot that is being written.
+#[derive(Clone)]
 pub struct SnapshotWriter {
-    begin: Begin,
-    /// The chunk that is being filled.
+    head: Head,
+    /// Finished chunks that no script carries yet.
+    pending: Vec<u8>,
+    /// Body of the open chunk.
+    body: Vec<u8>,
     kind: Kind,
-    chunk: Vec<u8>,
-    items: u32,
-    /// Bytes of whole chunks that no script holds yet, for the offset `at`.
-    ready: Vec<u8>,
-    at: u64,
-    chunks: u32,
-    /// Items by kind: sessions, ACLs, nodes.
+    chunk_count: u32,
     counts: [u64; 3],
+    written_bytes: u64,
+    /// Over everything handed to scripts, for reading it back.
     hash: Xxh3,
-    created: bool,
-    sealed: bool,
-    finished: bool,
+    started: bool,
+    in_flight: bool,
+    finishing: bool,
+    renamed: bool,
 }
 
 impl SnapshotWriter {
-    /// Begins with what is small and must be of the very moment: sessions and the ACL table.
-    pub fn new<'a>(begin: Begin, sessions: impl Iterator<Item = SessionImage>, acls: impl Iterator<Item = AclImage<'a>>) -> SnapshotWriter {
+    /// Begins a snapshot with everything that comes before the nodes.
+    pub fn begin<'a>(head: Head, sessions: impl Iterator<Item = SessionImage>, acls: impl Iterator<Item = AclImage<'a>>) -> SnapshotWriter {
         let mut writer = SnapshotWriter {
-            begin,
-            kind: Kind::Sessions,
-            chunk: Vec::with_capacity(CHUNK_BYTES),
-            items: 0,
-            ready: Vec::new(),
-            at: 0,
-            chunks: 0,
+            head,
+            pending: Vec::new(),
+            body: Vec::new(),
+            kind: Kind::Head,
+            chunk_count: 0,
             counts: [0; 3],
+            written_bytes: 0,
             hash: Xxh3::new(),
-            created: false,
-            sealed: false,
-            finished: false,
+            started: false,
+            in_flight: false,
+            finishing: false,
+            renamed: false,
         };
-        writer.ready.extend_from_slice(&header(begin.zxid));
-        for session in sessions {
-            writer.item(Kind::Sessions, |out| put_session(out, &session));
-        }
-        for acl in acls {
-            writer.item(Kind::Acls, |out| put_acl(out, acl));
-        }
+        writer.body.extend_from_slice(&head.cluster.0.to_le_bytes());
+        writer.body.extend_from_slice(&head.generation.to_le_bytes());
+        writer.turn_to(Kind::Sessions);
+        sessions.for_each(|session| writer.session(&session));
+        writer.turn_to(Kind::Acls);
+        acls.for_each(|acl| writer.acl(&acl));
+        writer.turn_to(Kind::Nodes);
         writer
+    }
+
+    fn session(&mut self, image: &SessionImage) {
+        self.room_for(SESSION_BYTES);
+        self.body.extend_from_slice(&image.session.0.to_le_bytes());
+        self.body.extend_from_slice(&image.timeout_ms.to_le_bytes());
+        self.body.extend_from_slice(&image.password);
+        self.counts[0] += 1;
+    }
+
+    fn acl(&mut self, image: &AclImage<'_>) {
+        self.room_for(8 + image.list.len());
+        self.body.extend_from_slice(&image.acl.to_le_bytes());
+        self.body.extend_from_slice(&length(image.list));
+        self.body.extend_from_slice(image.list);
+        self.counts[1] += 1;
+    }
+
+    /// Closes the open chunk if `bytes` more would make it too large, so that a record never spans two.
+    fn room_for(&mut self, bytes: usize) {
+        if self.body.len() + bytes > CHUNK_BODY_BYTES {
+            self.close_chunk();
+        }
+    }
+
+    fn turn_to(&mut self, kind: Kind) {
+        self.close_chunk();
+        self.kind = kind;
+    }
+
+    fn close_chunk(&mut self) {
+        if self.body.is_empty() {
+            return;
+        }
+        let start = self.pending.len();
+        self.pending.extend_from_slice(&MAGIC);
+        self.pending.extend_from_slice(&VERSION.to_le_bytes());
+        self.pending.extend_from_slice(&[self.kind as u8, 0]);
+        self.pending.extend_from_slice(&self.chunk_count.to_le_bytes());
+        self.pending.extend_from_slice(&length(&self.body));
+        self.pending.extend_from_slice(&self.head.zxid.0.to_le_bytes());
+        invariant!(self.pending.len() - start == CHUNK_HEAD_BYTES, "a chunk head of {} bytes", self.pending.len() - start);
+        self.pending.extend_from_slice(&self.body);
+        let sum = checksum(&self.pending[start..]);
+        self.pending.extend_from_slice(&sum.to_le_bytes());
+        self.body.clear();
+        self.chunk_count += 1;
     }
 
     /// The zxid it is of.
     #[must_use]
     pub fn zxid(&self) -> Zxid {
-        self.begin.zxid
+        self.head.zxid
     }
 
-    /// Bytes that wait to be written.
+    /// Whether the scan should go on; otherwise the disk has to catch up first.
     #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
-        self.ready.len()
+    pub fn wants_more(&self) -> bool {
+        self.pending.len() < PENDING_BYTES_MAX
     }
 
-    /// Every node has been given: the trailer follows.
-    pub fn seal(&mut self) {
-        crate::invariant!(!self.sealed, "the snapshot {} is sealed twice", self.begin.zxid);
-        self.close_chunk();
-        self.kind = Kind::Trailer;
-        let counts = self.counts;
-        for count in counts {
-            self.chunk.extend_from_slice(&count.to_le_bytes());
+    /// Every node has been handed in; `digest` is the tree's at the snapshot's zxid.
+    pub fn finish(&mut self, digest: u64) {
+        invariant!(!self.finishing, "a snapshot is finished twice");
+        self.turn_to(Kind::Trailer);
+        for number in self.counts.into_iter().chain([digest]) {
+            self.body.extend_from_slice(&number.to_le_bytes());
         }
-        self.chunk.extend_from_slice(&self.begin.zxid.0.to_le_bytes());
-        self.chunk.extend_from_slice(&self.begin.digest.to_le_bytes());
-        self.items = 1;
         self.close_chunk();
-        self.sealed = true;
+        self.finishing = true;
     }
 
-    /// The next piece for the disk; `None` when nothing waits. To be asked again when the piece before is done.
+    /// The next script to carry out, when none is in flight and there is enough to write.
     pub fn next_script(&mut self) -> Option<Script> {
-        if self.finished || (self.ready.is_empty() && !self.sealed) {
+        let whole_piece = self.pending.len() >= PIECE_BYTES || (self.finishing && !self.pending.is_empty());
+        if self.in_flight || self.renamed || !whole_piece {
             return None;
         }
-        let (path, dir) = (temporary_path(self.begin.zxid), FilePath::new(Volume::Data, SNAPSHOT_DIR));
-        let mut ops = Vec::new();
-        if !std::mem::replace(&mut self.created, true) {
-            ops.push(FileOp::MakeDir(dir.clone()));
-            ops.push(FileOp::SyncDir(dir.dir()));
-            ops.push(FileOp::Create(path.clone()));
+        let temp = temp_file_of(self.head.zxid);
+        let mut script = Script::default();
+        if !self.started {
+            script.ops.extend([FileOp::MakeDir(temp.dir()), FileOp::Create(temp.clone())]);
+            self.started = true;
         }
-        if !self.ready.is_empty() {
-            let bytes = std::mem::take(&mut self.ready);
-            self.hash.update(&bytes);
-            let at = self.at;
-            self.at += bytes.len() as u64;
-            ops.push(FileOp::Write { path: path.clone(), at, bytes });
+        let rest = self.pending.split_off(self.pending.len().min(PIECE_BYTES));
+        let bytes = std::mem::replace(&mut self.pending, rest);
+        let at = self.written_bytes;
+        self.written_bytes += bytes.len() as u64;
+        self.hash.update(&bytes);
+        script.ops.push(FileOp::Write { path: temp.clone(), at, bytes });
+        if self.finishing && self.pending.is_empty() {
+            script.ops.extend(self.publish(temp));
+            self.renamed = true;
         }
-        if self.sealed {
-            if !mutant!("snapshot-rename-before-sync") {
-                ops.push(FileOp::Sync(path.clone()));
-            }
-            ops.push(FileOp::Verify { path: path.clone(), len: self.at, checksum: self.hash.digest() });
-            ops.push(FileOp::Rename { from: path, to: file_path(self.begin.zxid) });
-            ops.push(FileOp::SyncDir(dir));
-            self.finished = true;
-        }
-        Some(Script { ops })
+        self.in_flight = true;
+        Some(script)
     }
 
-    /// Whether the last script was handed out: when it is done, the snapshot counts.
+    fn publish(&self, temp: FilePath) -> Vec<FileOp> {
+        let dir = temp.dir();
+        // The directory's own name is made durable too: it may have been made just now.
+        let tail =
+            [FileOp::Rename { from: temp.clone(), to: file_of(self.head.zxid) }, FileOp::SyncDir(dir.clone()), FileOp::SyncDir(dir.dir())];
+        // Read back before it gets its name: only a snapshot that was seen whole on the medium lets the log behind it go.
+        let verify = FileOp::Verify { path: temp.clone(), len: self.written_bytes, checksum: self.hash.digest() };
+        let sync = if mutant!("snapshot-renamed-unsynced") { None } else { Some(FileOp::Sync(temp)) };
+        sync.into_iter().chain([verify]).chain(tail).collect()
+    }
+
+    /// The script in flight was carried out. True when the snapshot stands, durable, under its final name.
+    pub fn on_done(&mut self) -> bool {
+        invariant!(self.in_flight, "a snapshot's script completes that isn't in flight");
+        self.in_flight = false;
+        self.renamed
+    }
+
+    /// Gives up (a script failed, or the snapshot isn't wanted any more): removes what was written so far.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.finished
-    }
-
-    /// What removes the unfinished file.
-    #[must_use]
-    pub fn abandon(&self) -> Script {
-        Script { ops: vec![FileOp::Remove(temporary_path(self.begin.zxid))] }
-    }
-
-    fn item(&mut self, kind: Kind, put: impl FnOnce(&mut Vec<u8>)) {
-        crate::invariant!(!self.sealed, "an image after the snapshot {} was sealed", self.begin.zxid);
-        if self.kind != kind {
-            self.close_chunk();
-            self.kind = kind;
-        }
-        put(&mut self.chunk);
-        self.items += 1;
-        self.counts[kind as usize - 1] += 1;
-        if self.chunk.len() >= CHUNK_BYTES {
-            self.close_chunk();
-        }
-    }
-
-    fn close_chunk(&mut self) {
-        if self.items == 0 {
-            return;
-        }
-        let len = u32::try_from(self.chunk.len()).expect("a chunk is closed long before 4 GiB");
-        let head = ChunkHead { kind: self.kind as u32, number: self.chunks, items: self.items, len };
-        self.ready.reserve(CHUNK_HEADER_BYTES + self.chunk.len());
-        self.ready.extend_from_slice(&head.fields());
-        self.ready.extend_from_slice(&head.checksum(&self.chunk).to_le_bytes());
-        self.ready.extend_from_slice(&self.chunk);
-        self.chunk.clear();
-        self.items = 0;
-        self.chunks += 1;
+    pub fn abort(self) -> Script {
+        Script { ops: vec![FileOp::Remove(temp_file_of(self.head.zxid))] }
     }
 }
 
 impl ImageSink for SnapshotWriter {
     fn node(&mut self, image: NodeImage<'_>) {
-        self.item(Kind::Nodes, |out| put_node(out, image));
+        invariant!(!self.finishing, "a node comes after the end of its snapshot");
+        let data = image.data.unwrap_or_default();
+        self.room_for(NODE_FIXED_BYTES + image.name.len() + data.len());
+        let out = &mut self.body;
+        for word in [image.slot, image.parent_slot, image.acl] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(&length(image.name));
+        out.extend_from_slice(&if image.data.is_some() { length(data) } else { NULL_DATA.to_le_bytes() });
+        let stat = &image.stat;
+        for zxid in [stat.czxid, stat.mzxid, stat.pzxid] {
+            out.extend_from_slice(&zxid.0.to_le_bytes());
+        }
+        for long in [stat.ctime_ms, stat.mtime_ms, stat.owner] {
+            out.extend_from_slice(&long.to_le_bytes());
+        }
+        for int in [stat.version, stat.cversion, stat.aversion] {
+            out.extend_from_slice(&int.to_le_bytes());
+        }
+        out.extend_from_slice(image.name);
+        out.extend_from_slice(data);
+        self.counts[2] += 1;
     }
+}
+
+fn length(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len()).ok().filter(|len| *len != NULL_DATA).expect("names, data and chunks are bounded by the frame").to_le_bytes()
 }

@@ -5,7 +5,7 @@
 //! (of its path, of its connection) and one index, so every single operation costs the same however many watches there are.
 //! Leaves to others: the filter by READ (T29; a filtered one-shot is consumed all the same), catch-up of setWatches (T30), and
 //! which events a transaction causes (T23). Source: ZooKeeper's `WatchManager`, whose data table and child table are the bits
-//! [`DATA_TABLE`] and [`CHILD_TABLE`] here.
+//! `DATA_TABLE` and `CHILD_TABLE` here.
 
 use crate::base::checksum::seeded_hash;
 use crate::model::watch_kind::{EventType, WatchMode, WatcherType};

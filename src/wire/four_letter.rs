@@ -6,7 +6,8 @@
 use crate::base::limits::{FRAME_BYTES_MAX, WORD_BYTES};
 
 /// A known word.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
 #[allow(missing_docs, reason = "each variant is the word it is named after")]
 pub enum Word {
     Conf,
@@ -62,6 +63,12 @@ pub const STMK_MASK_BYTES: usize = 8;
 const _: () = assert!((b'c' as usize) << 24 > FRAME_BYTES_MAX);
 
 impl Word {
+    /// Every word that has an answer, in alphabetical order; each stands at its own number.
+    pub const ALL: [Word; 18] = {
+        use Word::*;
+        [Conf, Cons, Crst, Dirs, Dump, Envi, Gtmk, Hash, Isro, Mntr, Ruok, Srst, Srvr, Stat, Stmk, Wchc, Wchp, Wchs]
+    };
+
     /// The word that a fresh connection's first bytes are; `None` for a frame's length, or while fewer than four are there.
     #[must_use]
     pub fn recognise(received: &[u8]) -> Option<Word> {
@@ -79,7 +86,7 @@ impl Word {
     /// The word of that name (for the whitelist of the configuration).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Word> {
-        Word::recognise(name.as_bytes()).filter(|_| name.len() == WORD_BYTES)
+        Word::ALL.into_iter().find(|word| word.name() == name)
     }
 }
 
@@ -100,5 +107,12 @@ mod tests {
         assert_eq!(Word::recognise(b"lead"), None);
         assert_eq!(Word::recognise(b"\0\0\0\x2c"), None);
         assert_eq!(Word::from_name("ruok "), None);
+        assert_eq!(Word::recognise(b"RUOK"), None);
+    }
+
+    #[test]
+    fn words_stand_at_their_numbers_in_alphabetical_order() {
+        assert!(Word::ALL.into_iter().enumerate().all(|(at, word)| word as usize == at));
+        assert!(Word::ALL.map(Word::name).is_sorted());
     }
 }

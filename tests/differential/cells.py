@@ -34,7 +34,7 @@ _REACHABLE = {
     "reconfig": "RECONFIGDISABLED MARSHALLINGERROR",
     "checkWatches": "OK MARSHALLINGERROR NOWATCHER", "removeWatches": "OK MARSHALLINGERROR NOWATCHER",
     "addWatch": "OK MARSHALLINGERROR", "setWatches": "OK MARSHALLINGERROR",
-    "setWatches2": "OK MARSHALLINGERROR", "auth": "OK AUTHFAILED closed", "sasl": "OK closed",
+    "setWatches2": "OK MARSHALLINGERROR", "auth": "OK AUTHFAILED closed", "sasl": "AUTHFAILED closed",
     "getEphemerals": "OK MARSHALLINGERROR", "whoAmI": "OK", "closeSession": "OK",
     "unknown": "UNIMPLEMENTED", "notification": "UNIMPLEMENTED", "error": "UNIMPLEMENTED",
     "createSession": "UNIMPLEMENTED", "deleteContainer": "UNIMPLEMENTED",

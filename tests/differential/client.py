@@ -11,6 +11,7 @@ import struct
 import time
 
 import wire
+from differences import answer_adapted
 
 ANSWER_S = 20
 FRAME_MAX = 16 << 20
@@ -24,6 +25,7 @@ class Connection:
     def __init__(self, server):
         self.sock = socket.create_connection((server.host, server.port), ANSWER_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.kind = server.kind
         self.buffer = bytearray()
         self.pending = collections.deque()  # opcodes of unanswered requests, oldest first
         self.xid = 0
@@ -104,7 +106,7 @@ class Connection:
         except (wire.WireError, struct.error) as bad:
             message = ("undecodable", str(bad), frame.hex())
         if message[0] != "event" and self.pending:
-            self.pending.popleft()
+            message = answer_adapted(self.pending.popleft(), message, self.kind)
         self.log.append(message)
 
     def take(self):

@@ -8,7 +8,7 @@ lists without a defined order as multisets. Everything else has to be equal to t
 import bisect
 import time
 
-from wire import Millis, Owner, Unordered, Zxid
+from wire import AclList, Millis, Owner, Unordered, Zxid
 
 SLACK_MS = 60_000
 
@@ -119,6 +119,8 @@ class Comparison:
             a, b = self.owner(self.side_a, a), self.owner(self.side_b, b)
         elif isinstance(a, Millis):
             return self.time(a, b, where)
+        elif isinstance(a, AclList):
+            a, b = a.ordered(), b.ordered()
         elif isinstance(a, Unordered):
             a, b = sorted(a, key=repr), sorted(b, key=repr)
         elif isinstance(a, dict):

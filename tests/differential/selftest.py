@@ -13,7 +13,7 @@ from compare import Comparison
 from generate import Generator
 from harness import Harness, Mismatch
 from cells import Table
-from wire import Owner, Unordered, Zxid
+from wire import AclList, Owner, Unordered, Zxid
 
 OPERATIONS = 2500
 PLACES = 5  # each kind of change is tried at this many places of the recording
@@ -65,8 +65,8 @@ def replaced(index, value):
 
 
 def acl_changed(items, alter):
-    looks = items and isinstance(items[0], tuple) and len(items[0]) == 3 and isinstance(items[0][2], str)
-    return alter(items) if looks else None
+    changed = alter(list(items)) if items else None
+    return None if changed is None else AclList(changed)
 
 
 def result_changed(items):
@@ -91,10 +91,10 @@ CHANGES = {
     "child missing": part_of(Unordered, lambda items: Unordered(items[1:]) if items else None),
     "child twice": part_of(Unordered, lambda items: Unordered(items + items[:1]) if items else None),
     "child renamed": part_of(Unordered, lambda items: Unordered(["x"] + items[1:]) if items else None),
-    "ACL permissions": part_of(list, lambda items: acl_changed(items, lambda i: [(i[0][0] ^ 1, *i[0][1:])] + i[1:])),
-    "ACL id": part_of(list, lambda items: acl_changed(items, lambda i: [(*i[0][:2], "x")] + i[1:])),
-    "ACL order": part_of(list, lambda items: acl_changed(
-        items, lambda i: i[::-1] if i != i[::-1] else None)),
+    "ACL permissions": part_of(AclList, lambda items: acl_changed(items, lambda i: [(i[0][0] ^ 1, *i[0][1:])] + i[1:])),
+    "ACL id": part_of(AclList, lambda items: acl_changed(items, lambda i: [(*i[0][:2], "x")] + i[1:])),
+    "ACL order": part_of(AclList, lambda items: acl_changed(
+        items, lambda i: i[::-1] if AclList(i).ordered() != AclList(i[::-1]).ordered() else None)),
     "multi result": part_of(list, result_changed),
     "number": part_of(int, lambda number: number + 1),
     "version": stat_field("version", lambda v: v + 1),

@@ -22,10 +22,11 @@ class Request:
     fields: tuple = ()
     damage: tuple = ()
     label: str = ""  # the cell that it aims at
+    own_xid: bool = False  # numbered like any request, whatever the operation usually has
 
     @property
     def xid(self):
-        return FIXED_XID.get(self.op)
+        return None if self.own_xid else FIXED_XID.get(self.op)
 
     def encode(self, side):
         layout = wire.REQUEST_LAYOUT.get(self.op, "b" * len(self.fields))

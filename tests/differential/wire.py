@@ -29,6 +29,19 @@ class Unordered(list):
     """A list whose order the protocol leaves open."""
 
 
+class AclList(list):
+    """An ACL list. Neighbours with equal permissions may stand in any order: that in which the ids of a
+    connection replace `auth` is open."""
+
+    def ordered(self):
+        out, start = [], 0
+        for end in range(1, len(self) + 1):
+            if end == len(self) or self[end][0] != self[start][0]:
+                out += sorted(self[start:end], key=repr)
+                start = end
+        return out
+
+
 class ZxidMark:
     """Placeholder for "the last zxid seen at mark `index`", which differs between two servers."""
 
@@ -194,6 +207,11 @@ def read_unordered(cur, read_item):
     return None if items is None else Unordered(items)
 
 
+def read_acl(cur):
+    entries = cur.vector(lambda: (cur.number(">i"), cur.string(), cur.string()))
+    return None if entries is None else AclList(entries)
+
+
 def read_results(cur):
     """The entries of a multi or multiRead reply, up to and including the closing header."""
     results = []
@@ -208,7 +226,7 @@ def read_results(cur):
 
 READERS = {
     "i": lambda cur: cur.number(">i"), "b": Cursor.buffer, "s": Cursor.string, "P": read_stat,
-    "A": lambda cur: cur.vector(lambda: (cur.number(">i"), cur.string(), cur.string())),
+    "A": read_acl,
     "U": lambda cur: read_unordered(cur, cur.string),
     "C": lambda cur: read_unordered(cur, lambda: (cur.string(), cur.string())),
     "R": read_results,

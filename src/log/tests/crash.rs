@@ -37,3 +37,43 @@ fn what_was_acknowledged_survives_any_crash() {
         assert!(seen.get(&letter).is_some_and(|n| *n > 5), "case {letter} is hardly ever met: {seen:?}");
     }
 }
+
+#[test]
+fn a_crash_after_each_step_of_one_workload_loses_nothing_acknowledged() {
+    for shards in [1, 2, 4] {
+        for steps in 0..160 {
+            let mut prng = Prng::from_seed(31 + u64::from(shards));
+            let mut driver = Driver::new(tiny(shards));
+            driver.start(None);
+            for _ in 0..steps {
+                driver.act(&mut prng);
+            }
+            let (history, epochs, acked) = (driver.history.clone(), driver.epochs.clone(), driver.acked);
+            let disk = driver.disk.clone();
+            for subset in 0..6 {
+                driver.disk = disk.after_power_cut(&mut Prng::from_seed(subset));
+                (driver.history, driver.epochs, driver.acked) = (history.clone(), epochs.clone(), acked);
+                driver.start(None);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_after_each_step_of_a_first_and_a_second_start_is_harmless() {
+    for cut in 0..60 {
+        for subset in 0..4 {
+            let mut driver = Driver::new(tiny(2));
+            driver.start(Some(cut));
+            driver.disk = driver.disk.after_power_cut(&mut Prng::from_seed(subset));
+            driver.start(None);
+            let mut prng = Prng::from_seed(subset);
+            for _ in 0..60 {
+                driver.act(&mut prng);
+            }
+            driver.start(Some(cut));
+            driver.disk = driver.disk.after_power_cut(&mut Prng::from_seed(subset + 100));
+            driver.start(None);
+        }
+    }
+}

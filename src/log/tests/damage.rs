@@ -102,7 +102,7 @@ fn lost_files_are_damage_unless_the_snapshot_covers_them() {
     driver.disk = all.clone();
     segments(&all).iter().for_each(|name| driver.disk.remove(name));
     driver.snapshot = Zxid::new(0, 12);
-    assert_eq!(case_of(&driver), Case::Whole.min(case_of(&driver)));
+    assert_eq!(case_of(&driver), Case::SnapshotAhead);
     driver.snapshot = Zxid::new(0, 5);
     assert_eq!(case_of(&driver), Case::Missing);
 }
@@ -187,4 +187,50 @@ fn an_accepted_loss_keeps_the_good_prefix_and_copies_the_rest_aside() {
         driver.start(None);
         assert_eq!(driver.history.len(), kept + 1, "{victim}");
     }
+}
+
+#[test]
+fn a_crash_while_a_loss_is_accepted_leaves_it_refused_or_accepted() {
+    let mut driver = written(2, 12, true);
+    let name = segments(&driver.disk).into_iter().find(|n| n.contains("shard-1")).unwrap();
+    driver.disk.content(&name)[4096 + 700] ^= 1;
+    driver.disk = driver.disk.settled();
+    let accepted = accept_loss(&driver.disk, Zxid::ZERO, &driver.options, CLUSTER);
+    let (kept, start) = (driver.history_len(accepted.tail.zxid), accepted.start.unwrap());
+    let steps: Vec<_> = start.scripts.iter().flat_map(|s| s.ops.clone()).collect();
+    let (mut refused, mut done) = (0, 0);
+    for cut in 0..=steps.len() {
+        for subset in 0..4 {
+            let mut disk = driver.disk.clone();
+            steps[..cut].iter().for_each(|op| disk.apply(op).unwrap());
+            let disk = disk.after_power_cut(&mut Prng::from_seed(subset));
+            let recovery = recover(&disk, Zxid::ZERO, &driver.options, CLUSTER);
+            if recovery.case.is_damage() {
+                refused += 1;
+            } else {
+                done += 1;
+                driver.acked = kept;
+                assert_eq!(driver.history_len(recovery.tail.zxid), kept, "after {cut} steps: {:?}", recovery.case);
+                driver.check(&recovery);
+            }
+        }
+    }
+    assert!(refused > 4 && done > 4, "{refused} refused, {done} accepted");
+}
+
+#[test]
+fn files_are_shown_to_people() {
+    let mut driver = written(1, 3, true);
+    let name = segments(&driver.disk)[0].clone();
+    let bytes = driver.disk.content(&name);
+    let lines = crate::log::inspect(bytes, true);
+    assert!(lines[0].starts_with("segment 1 of shard 0, generation 1, logical offsets 0 to 12288"), "{}", lines[0]);
+    assert!(lines[1].starts_with("byte 4096: batch 0x1 to 0x1 (whole), 1 records"), "{}", lines[1]);
+    assert!(lines[2].contains("set /a/node (900 bytes, version 3)"), "{}", lines[2]);
+    bytes[4096 + 700] ^= 1;
+    assert!(crate::log::inspect(bytes, true)[1].contains("(body not whole)"));
+    bytes[4096 + 20] ^= 1;
+    assert!(crate::log::inspect(bytes, true)[1].contains("checksum is wrong"));
+    let mark = crate::log::inspect(driver.disk.content(&mark_path().name), false);
+    assert!(mark.iter().any(|l| l.contains("durable through 0x3")), "{mark:?}");
 }

@@ -121,6 +121,12 @@ impl Disk {
         &mut self.inode(name).unwrap().live
     }
 
+    /// The same with everything durable.
+    pub(super) fn settled(&self) -> Disk {
+        let durable = |i: &Inode| Inode { live: i.live.clone(), durable: i.live.clone(), dirty: BTreeSet::new() };
+        Disk { inodes: self.inodes.iter().map(durable).collect(), names: self.names.clone(), name_log: vec![self.names.clone()] }
+    }
+
     /// Puts a file there, replacing what has its name.
     pub(super) fn put(&mut self, name: &str, bytes: Vec<u8>) {
         self.inodes.push(Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() });

@@ -8,4 +8,5 @@ mod disk;
 mod driver;
 mod garbage;
 mod golden;
+mod table;
 mod writing;

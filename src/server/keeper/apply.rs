@@ -47,6 +47,7 @@ impl<M> ApplySink for Firing<'_, M> {
             return;
         }
         let Firing { zxid, skip_acl, watches, conns, stats, fx, .. } = self;
+        let before = stats.events;
         watches.fire(change.path, change.event, &mut |idx| {
             let Some(conn) = conns.get(idx) else { return };
             // Without READ the event is dropped although the watch is used up (T29).
@@ -54,6 +55,7 @@ impl<M> ApplySink for Firing<'_, M> {
                 replies::event(conns, stats, fx, idx, Some(*zxid), change.event, change.path);
             }
         });
+        stats.triggered(change.event, before);
     }
 
     fn old_image(&mut self, image: NodeImage<'_>) {
@@ -71,12 +73,15 @@ impl<M: BatchMemory> Keeper<M> {
         self.stats.turns += 1;
         let committed = if mutant!("ack-before-durable") { self.proposed } else { self.committed() };
         while let Some(batch) = self.log.next_applicable(committed) {
+            let mut body_len = batch.body().len();
             for record in batch.records() {
                 // The very bytes that this process encoded.
                 let record = record.unwrap_or_else(|what| broken(format_args!("a record of the batch through {}: {what}", batch.last())));
                 self.apply(cx, &record);
                 // At once: a write behind a sync or a refusal must be at the head of its queue when its own turn comes.
                 self.open_gates(cx);
+                // The batch's bytes count once, with its first record.
+                self.snapshots.on_applied(std::mem::take(&mut body_len));
             }
         }
     }
@@ -113,7 +118,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.applied = head.zxid;
         self.prep.applied(head.zxid);
         self.stats.commits += 1;
-        self.snapshots.on_applied();
+        self.words.on_applied(head.zxid, &self.tree);
         if let Some(idx) = waiter {
             self.answer_write(cx, idx, &results);
             self.drain(cx, idx);
@@ -231,7 +236,7 @@ impl<M: BatchMemory> Keeper<M> {
                 Some(Waiting::Sync { xid, path, received_ns, .. }) => {
                     let head = Answer::ok(xid, self.applied, received_ns);
                     replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |r| {
-                        r.put_text(&path);
+                        r.put_buffer(path.as_deref());
                     });
                 }
                 Some(Waiting::Later { xid, op, len, received_ns }) => {
@@ -253,7 +258,7 @@ impl<M: BatchMemory> Keeper<M> {
                 replies::answer(conns, stats, cx, idx, Answer::error(xid, zxid, code, received_ns), |_| {});
             }
             Refused::Last(code) => {
-                replies::answer(conns, stats, cx, idx, Answer::error(xid, zxid, code, received_ns).last(), |_| {});
+                replies::answer(conns, stats, cx, idx, Answer::error(xid, replies::NO_ZXID, code, received_ns).last(), |_| {});
             }
             Refused::Multi { failed_idx, code, count } => {
                 let head = Answer::ok(xid, zxid, received_ns);

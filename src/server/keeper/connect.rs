@@ -16,8 +16,8 @@ impl<M: BatchMemory> Keeper<M> {
         let here = self.conns.from_address(peer.ip());
         let reason = if per_address_max > 0 && here > per_address_max {
             format!("too many connections from {}: {here}, maxClientCnxns allows {per_address_max}", peer.ip())
-        } else if self.options.conns_max > 0 && self.conns.len() > self.options.conns_max {
-            format!("too many connections: {}, maxCnxns allows {}", self.conns.len(), self.options.conns_max)
+        } else if self.options.conns_max > 0 && self.conns.count() > self.options.conns_max {
+            format!("too many connections: {}, maxCnxns allows {}", self.conns.count(), self.options.conns_max)
         } else {
             return;
         };
@@ -45,7 +45,8 @@ impl<M: BatchMemory> Keeper<M> {
             Ok(connect) => connect,
             Err(error) => return self.hang_up(cx, idx, &format!("a connect request that doesn't decode: {error}")),
         };
-        if connect.last_zxid_seen > self.applied {
+        // As signed numbers: a client that has seen nothing may say -1.
+        if connect.last_zxid_seen.as_i64() > self.applied.as_i64() {
             let (seen, applied) = (connect.last_zxid_seen, self.applied);
             let text = format!("the client has seen zxid {seen}, this server has applied {applied}: it must ask another server");
             return self.hang_up(cx, idx, &text);

@@ -73,8 +73,8 @@ pub enum Waiting {
         at: Zxid,
         /// The client's number.
         xid: i32,
-        /// The path, echoed.
-        path: Box<[u8]>,
+        /// The path, echoed; null stays null.
+        path: Option<Box<[u8]>>,
         /// For the latency figures.
         received_ns: u64,
     },
@@ -105,7 +105,7 @@ pub enum Refused {
         /// How many there are.
         count: usize,
     },
-    /// One error, after which the connection is closed.
+    /// One error whose header names no zxid, after which the connection is closed.
     Last(ErrorCode),
 }
 
@@ -152,7 +152,7 @@ impl ConnStats {
 
     /// Forgets what `crst` resets.
     pub fn reset(&mut self) {
-        let kept = ConnStats { established_ms: self.established_ms, ..ConnStats::default() };
+        let kept = ConnStats { established_ms: self.established_ms, last_cxid: -1, ..ConnStats::default() };
         *self = kept;
     }
 }
@@ -190,7 +190,9 @@ pub struct Conns {
 impl Conns {
     /// Adds a fresh connection.
     pub fn add(&mut self, id: ConnId, peer: SocketAddr, established_ms: i64) -> u32 {
-        let identity = Identity { scheme: b"ip".to_vec(), id: peer.ip().to_canonical().to_string().into_bytes() };
+        // On a socket of both families an IPv4 client has a mapped address; it is shown and counted as the client knows it.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let identity = Identity { scheme: b"ip".to_vec(), id: peer.ip().to_string().into_bytes() };
         let conn = Conn {
             id,
             peer,
@@ -262,7 +264,7 @@ impl Conns {
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 }

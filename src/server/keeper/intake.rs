@@ -26,7 +26,7 @@ impl<M: BatchMemory> Keeper<M> {
         match OpCode::from_wire(op) {
             // They pass by everything that waits (T5).
             Some(OpCode::Auth) => self.on_auth(cx, idx, xid, body, received_ns),
-            Some(OpCode::Sasl) => self.on_sasl(cx, idx, xid, received_ns),
+            Some(OpCode::Sasl) => self.on_sasl(cx, idx, xid, body, received_ns),
             // A check stands only inside a multi (T19).
             None | Some(OpCode::Check) => self.refuse(cx, idx, xid, Refused::Last(ErrorCode::Unimplemented), received_ns),
             Some(_) if self.prep.is_closing(session) => {
@@ -54,7 +54,7 @@ impl<M: BatchMemory> Keeper<M> {
             Ok(Request::Sync { path }) => path,
             _ => return self.refuse(cx, idx, xid, Refused::Code(ErrorCode::MarshallingError), received_ns),
         };
-        let waiting = Waiting::Sync { at: self.proposed, xid, path: path.into(), received_ns };
+        let waiting = Waiting::Sync { at: self.proposed, xid, path: path.map(Into::into), received_ns };
         self.wait_for_position(cx, idx, self.proposed, waiting);
     }
 
@@ -76,12 +76,17 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// Adds an identity to the connection. The answer carries zxid 0; a failure closes the connection.
+    /// Adds an identity to the connection. The answer carries zxid 0; a failure closes the connection, a body that doesn't
+    /// decode does so without an answer.
     fn on_auth(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, body: &[u8], received_ns: u64) {
+        let Ok(Request::Auth { scheme, auth }) = decode_request(OpCode::Auth, body) else {
+            return self.hang_up(cx, idx, "an auth packet that doesn't decode");
+        };
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        let outcome = match decode_request(OpCode::Auth, body) {
-            Ok(Request::Auth { scheme, auth }) => auth::authenticate(scheme, auth, &self.options.auth, &mut conn.identities),
-            _ => auth::Outcome::Failed,
+        let outcome = match auth {
+            // Null is no credential, except where none is looked at.
+            None if scheme != b"ip" => auth::Outcome::Failed,
+            auth => auth::authenticate(scheme, auth.unwrap_or_default(), &self.options.auth, &mut conn.identities),
         };
         let ok = outcome == auth::Outcome::Accepted;
         let (err, then) = if ok { (None, Then::Keep) } else { (Some(ErrorCode::AuthFailed), Then::Close) };
@@ -94,9 +99,13 @@ impl<M: BatchMemory> Keeper<M> {
         replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |_| {});
     }
 
-    /// SASL isn't built yet: the exchange fails in the protocol's own words (error and null token, T68), then the connection
-    /// closes.
-    fn on_sasl(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, received_ns: u64) {
+    /// SASL isn't built: the exchange fails in the protocol's own words (error and null token, T68), then the connection
+    /// closes. ZooKeeper without SASL answers err 0 with a null token, which a client may take for the end of a successful
+    /// exchange; a client that asks for SASL shall not go on unauthenticated without noticing.
+    fn on_sasl(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, body: &[u8], received_ns: u64) {
+        if decode_request(OpCode::Sasl, body).is_err() {
+            return self.hang_up(cx, idx, "a SASL packet that doesn't decode");
+        }
         self.stats.auth_failed += 1;
         self.complain(cx, "a client wants SASL, which this server doesn't offer yet; its connection is closed");
         replies::sasl_failed(&mut self.conns, &mut self.stats, cx, idx, xid, received_ns);

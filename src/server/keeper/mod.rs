@@ -19,10 +19,12 @@ use crate::server::config::Config;
 use crate::server::mail::{Burst, Item, Outboxes};
 use crate::server::note::{Level, Note, RateLimit};
 use crate::session::Sessions;
+use crate::snapshot::Policy;
 use crate::tree::Tree;
 use crate::tree::watch::Watches;
 use conns::Conns;
 use hashbrown::HashMap;
+use snapshots::Snapshots;
 use stats::Stats;
 use std::collections::VecDeque;
 
@@ -39,8 +41,8 @@ mod watching;
 mod words;
 mod writes;
 
-pub use snapshots::SnapshotOptions;
-pub use words::WordOptions;
+pub use snapshots::{SnapshotFigures, SnapshotOptions};
+pub use words::{Environment, HostFigures, WordOptions};
 
 /// What the keeper needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -132,8 +134,9 @@ pub struct Keeper<M: BatchMemory> {
     prng: Prng,
     ops: OpBuf,
     scratch: Vec<u8>,
-    snapshots: snapshots::Snapshots,
+    snapshots: Snapshots,
     stats: Stats,
+    words: words::Words,
     complaints: RateLimit,
     next_reap: MonoMs,
     stopping: bool,
@@ -148,22 +151,24 @@ pub struct Recovered<M: BatchMemory> {
     pub sessions: Sessions,
     /// The log, ready to append.
     pub log: Log<M>,
-    /// Zxid of the newest good snapshot, if there is one.
-    pub snapshot_zxid: Option<Zxid>,
+    /// Snapshots on disk, oldest first, and whether each was seen whole.
+    pub snapshots: Vec<(Zxid, bool)>,
 }
 
 impl<M: BatchMemory> Keeper<M> {
     /// A keeper over recovered state. `prng` is its own stream (session passwords, snapshot jitter).
     #[must_use]
     pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
-        let Recovered { tree, mut sessions, log, snapshot_zxid } = recovered;
+        let Recovered { mut tree, mut sessions, log, snapshots } = recovered;
+        tree.restart_reap_clocks(now.mono);
         let applied = tree.last_zxid();
         sessions.restart_timers(now.mono);
-        let mut snapshot_prng = prng.stream("snapshot");
+        let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
+        let snapshots = Snapshots::new(options.snapshot, snapshots, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
         Keeper {
-            prep: Prep::new(options.prep.clone(), hash_seed),
+            prep: Prep::new(options.prep, hash_seed),
             watches: Watches::new(hash_seed),
-            snapshots: snapshots::Snapshots::new(options.snapshot.clone(), snapshot_zxid, applied, &mut snapshot_prng),
+            snapshots,
             next_reap: now.mono.plus(options.reap_interval_ms),
             options,
             tree,
@@ -178,6 +183,7 @@ impl<M: BatchMemory> Keeper<M> {
             ops: OpBuf::default(),
             scratch: Vec::new(),
             stats: Stats::default(),
+            words: words::Words::new(now),
             complaints: RateLimit::default(),
             stopping: false,
             was_full: false,
@@ -276,8 +282,14 @@ impl KeeperOptions {
                 super_digest: config.super_digest.as_ref().map(|d| d.as_bytes().to_vec()),
                 ensemble_names: config.ensemble_names.clone(),
             },
-            snapshot: SnapshotOptions,
-            words: WordOptions,
+            snapshot: SnapshotOptions {
+                policy: Policy {
+                    snap_count: u64::from(config.snap_count),
+                    snap_bytes: config.snap_size_limit_kb.unwrap_or(0).saturating_mul(1024),
+                },
+                retain: config.purge_retain_count as usize,
+            },
+            words: WordOptions::from_config(config),
             fronts,
             conns_per_address_max: config.max_client_cnxns.unwrap_or(0) as usize,
             conns_max: config.max_cnxns.unwrap_or(0) as usize,

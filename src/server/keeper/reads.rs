@@ -115,6 +115,14 @@ fn watch_of<'a>(request: &Request<'a>, found: bool, error: Option<ErrorCode>) ->
     }
 }
 
+/// Without the bytes up to the blank at both ends, as Java's `String.trim`.
+fn java_trim(mut text: &[u8]) -> &[u8] {
+    while let [0..=b' ', rest @ ..] | [rest @ .., 0..=b' '] = text {
+        text = rest;
+    }
+    text
+}
+
 /// Who reads.
 struct Who<'a> {
     session: crate::base::ids::SessionId,
@@ -137,8 +145,10 @@ impl Who<'_> {
             Request::GetChildren2 { .. } => {
                 reply.put_texts(tree.children(node)).put_stat(&tree.stat(node));
             }
-            Request::GetAllChildrenNumber { .. } => {
-                reply.put_int(i32::try_from(tree.descendants_count(node)).unwrap_or(i32::MAX));
+            Request::GetAllChildrenNumber { path } => {
+                // Asked by its other name, the empty path, ZooKeeper counts the root among its descendants.
+                let count = tree.descendants_count(node) + usize::from(path.is_empty());
+                reply.put_int(i32::try_from(count).unwrap_or(i32::MAX));
             }
             Request::GetAcl { .. } => {
                 if self.extended.may(node, perms::ADMIN) {
@@ -158,10 +168,10 @@ impl Who<'_> {
         }
     }
 
-    /// The prefix is plain text; empty, blank or `/` means all (T50).
+    /// The prefix is plain text; empty, blank or `/`, with blanks around it or without, means all (T50).
     fn write_ephemerals(&self, reply: &mut Reply<'_>, prefix: &[u8]) {
         let tree = self.extended.tree;
-        let all = prefix.trim_ascii().is_empty() || prefix == b"/";
+        let all = matches!(java_trim(prefix), b"" | b"/");
         let mut paths = Vec::new();
         for node in tree.ephemerals_of(self.session) {
             let mut path = Vec::new();

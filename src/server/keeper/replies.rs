@@ -14,6 +14,9 @@ use crate::wire::client::connect::write_connected;
 use crate::wire::client::event::write_event;
 use crate::wire::client::reply::{Reply, write_sasl_failed};
 
+/// In the header of an answer to what is no operation at all: ZooKeeper never asks its state for it.
+pub(super) const NO_ZXID: Zxid = Zxid(u64::MAX);
+
 /// The head of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
@@ -76,7 +79,8 @@ pub(super) fn answer<M: BatchMemory>(
     }
     let latency = latency_ms(cx.now, answer.received_ns);
     conn.stats.sent += 1;
-    conn.stats.answer(latency, answer.zxid, cx.now.mono.0);
+    let shown = if answer.zxid == NO_ZXID { conn.stats.last_zxid } else { answer.zxid };
+    conn.stats.answer(latency, shown, cx.now.mono.0);
     stats.answer(latency);
     stats.respond(len as u64);
 }

@@ -1,31 +1,220 @@
-//! stub
+//! Taking snapshots while serving: a scan in small steps between turns, exact at the zxid at which it began, because a change of
+//! a node that the scan hasn't reached hands over its old image first. And letting go of old snapshots and the log behind them.
+
 use super::{Cx, Keeper};
 use crate::base::ids::Zxid;
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
-use crate::log::DiskDone;
-use crate::model::file::Ticket;
-use crate::model::image::NodeImage;
-#[allow(missing_docs)]
-#[derive(Clone, Debug)]
-pub struct SnapshotOptions;
-pub(super) struct Snapshots;
-#[allow(unused)]
+use crate::base::time::MonoMs;
+use crate::log::{DiskDone, DiskEffect};
+use crate::model::file::{FileOp, FilePath, Script, Ticket, Volume};
+use crate::model::image::{ImageSink, NodeImage};
+use crate::mutant;
+use crate::server::note::Level;
+use crate::snapshot::{DIR, Head, Policy, SnapshotWriter, Trigger, file_of, select_removable};
+
+/// Nodes that the scan passes in one turn; a turn is to stay well below a millisecond.
+const SCAN_NODES_PER_TURN: usize = 256;
+/// Tickets of snapshots have this bit, those of the log don't.
+const TICKET_BIT: u64 = 1 << 63;
+/// After a failed snapshot the next try waits this long.
+const RETRY_MS: u64 = 30_000;
+/// Between two snapshots lies at least this much time, however fast transactions come.
+const PAUSE_MS: u64 = 1000;
+
+/// When snapshots are taken and how many stay.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotOptions {
+    /// By transactions and bytes of log.
+    pub policy: Policy,
+    /// Snapshots that stay; at least two verified ones always do.
+    pub retain: usize,
+}
+
+/// One snapshot under way.
+struct Running {
+    writer: SnapshotWriter,
+    digest: u64,
+    scanned: bool,
+    began: MonoMs,
+}
+
+/// See the module's description.
+pub(super) struct Snapshots {
+    options: SnapshotOptions,
+    trigger: Trigger,
+    due: bool,
+    not_before: MonoMs,
+    running: Option<Running>,
+    next_ticket: u64,
+    /// What is in flight: a piece of the running snapshot, or a removal of old ones.
+    piece: Option<Ticket>,
+    removals: Vec<Ticket>,
+    /// Snapshots on disk, oldest first, and whether each was seen whole.
+    kept: Vec<(Zxid, bool)>,
+    figures: SnapshotFigures,
+}
+
+/// For `mntr`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotFigures {
+    /// Snapshots taken since the start.
+    pub taken: u64,
+    /// How long the last one took.
+    pub last_ms: u64,
+    /// How long all of them took.
+    pub sum_ms: u64,
+}
+
 impl Snapshots {
-    pub(super) fn new(o: SnapshotOptions, z: Option<Zxid>, a: Zxid, p: &mut Prng) -> Snapshots {
-        Snapshots
+    pub(super) fn new(options: SnapshotOptions, kept: Vec<(Zxid, bool)>, behind: u64, prng: Prng) -> Snapshots {
+        let mut trigger = Trigger::new(options.policy, prng);
+        // What the log already holds beyond the newest snapshot counts; a long log makes one due at once.
+        let due = (0..behind.min(options.policy.snap_count.saturating_mul(2))).fold(false, |due, _| trigger.logged(0) || due);
+        Snapshots {
+            options,
+            trigger,
+            due,
+            not_before: MonoMs::default(),
+            running: None,
+            next_ticket: TICKET_BIT,
+            piece: None,
+            removals: Vec::new(),
+            kept,
+            figures: SnapshotFigures::default(),
+        }
     }
-    pub(super) fn old_image(&mut self, image: NodeImage<'_>) {}
-    pub(super) fn on_applied(&mut self) {}
-    pub(super) fn owns(&self, t: Ticket) -> bool {
-        false
+
+    pub(super) fn old_image(&mut self, image: NodeImage<'_>) {
+        if let Some(running) = &mut self.running
+            && !mutant!("snapshot-old-image-dropped")
+        {
+            running.writer.node(image);
+        }
     }
+
+    pub(super) fn on_applied(&mut self, record_bytes: usize) {
+        self.due |= self.options.policy.snap_count > 0 && self.trigger.logged(record_bytes as u64);
+    }
+
+    pub(super) fn owns(&self, ticket: Ticket) -> bool {
+        ticket.0 & TICKET_BIT != 0
+    }
+
     pub(super) fn wants_turn(&self) -> bool {
-        false
+        self.running.as_ref().is_some_and(|r| !r.scanned && r.writer.wants_more())
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none() && self.removals.is_empty()
+    }
+
+    pub(super) fn figures(&self) -> SnapshotFigures {
+        self.figures
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
     }
 }
-#[allow(unused)]
+
 impl<M: BatchMemory> Keeper<M> {
-    pub(super) fn step_snapshot(&mut self, cx: &mut Cx<'_, M>) {}
-    pub(super) fn on_snapshot_disk(&mut self, cx: &mut Cx<'_, M>, done: DiskDone) {}
+    /// Figures of the snapshots taken since the start.
+    #[must_use]
+    pub fn snapshot_figures(&self) -> SnapshotFigures {
+        self.snapshots.figures()
+    }
+
+    /// Begins a snapshot when one is due, goes on with the one under way, and hands the disk its next piece.
+    pub(super) fn step_snapshot(&mut self, cx: &mut Cx<'_, M>) {
+        let may_begin = self.snapshots.due && self.snapshots.is_idle() && cx.now.mono >= self.snapshots.not_before;
+        if may_begin && !self.stopping && self.log.fault().is_none() && !self.log.is_full() {
+            self.begin_snapshot(cx.now.mono);
+        }
+        let Some(running) = &mut self.snapshots.running else { return };
+        if !running.scanned && running.writer.wants_more() {
+            running.scanned = self.tree.scan_step(SCAN_NODES_PER_TURN, &mut running.writer);
+            if running.scanned {
+                running.writer.finish(running.digest);
+            }
+        }
+        if self.snapshots.piece.is_none()
+            && let Some(script) = running.writer.next_script()
+        {
+            let ticket = self.snapshots.ticket();
+            self.snapshots.piece = Some(ticket);
+            cx.fx.disk.push(DiskEffect::Script { shard: None, script, ticket });
+        }
+    }
+
+    fn begin_snapshot(&mut self, now: MonoMs) {
+        let head = Head { zxid: self.applied, cluster: self.log.cluster(), generation: self.log.meta().generation };
+        self.snapshots.trigger.restart();
+        self.snapshots.due = false;
+        self.snapshots.not_before = now.plus(PAUSE_MS);
+        if self.snapshots.kept.last().is_some_and(|(zxid, _)| *zxid >= head.zxid) {
+            return;
+        }
+        self.tree.begin_scan();
+        let writer = SnapshotWriter::begin(head, self.sessions.images(), self.tree.acl_images());
+        self.snapshots.running = Some(Running { writer, digest: self.tree.digest(), scanned: false, began: now });
+    }
+
+    /// A piece was written, or failed; or old snapshots were removed.
+    pub(super) fn on_snapshot_disk(&mut self, cx: &mut Cx<'_, M>, done: DiskDone) {
+        if let Some(at) = self.snapshots.removals.iter().position(|t| *t == done.ticket) {
+            self.snapshots.removals.swap_remove(at);
+            return;
+        }
+        crate::invariant!(self.snapshots.piece.take() == Some(done.ticket), "a snapshot's completion that nobody waits for");
+        let Some(running) = &mut self.snapshots.running else { return };
+        match done.result {
+            Err(error) => self.give_up_snapshot(cx, &error.to_string()),
+            Ok(()) if running.writer.on_done() => self.on_snapshot_taken(cx),
+            Ok(()) => {}
+        }
+    }
+
+    fn give_up_snapshot(&mut self, cx: &mut Cx<'_, M>, why: &str) {
+        let Some(running) = self.snapshots.running.take() else { return };
+        self.tree.abort_scan();
+        self.snapshots.due = true;
+        self.snapshots.not_before = cx.now.mono.plus(RETRY_MS);
+        let retry_s = RETRY_MS / 1000;
+        cx.fx.note(Level::Warn, format!("a snapshot failed and is tried again in {retry_s} s; the log goes on without it: {why}"));
+        self.remove(cx, running.writer.abort());
+    }
+
+    fn on_snapshot_taken(&mut self, cx: &mut Cx<'_, M>) {
+        let Some(running) = self.snapshots.running.take() else { return };
+        let took_ms = cx.now.mono.since(running.began);
+        let figures = &mut self.snapshots.figures;
+        figures.taken += 1;
+        figures.last_ms = took_ms;
+        figures.sum_ms += took_ms;
+        let zxid = running.writer.zxid();
+        cx.fx.note(Level::Info, format!("snapshot {zxid} taken in {took_ms} ms"));
+        self.snapshots.kept.push((zxid, true));
+        let gone = select_removable(&self.snapshots.kept, self.snapshots.options.retain);
+        self.snapshots.kept.retain(|(zxid, _)| !gone.contains(zxid));
+        if !gone.is_empty() {
+            let mut ops: Vec<FileOp> = gone.iter().map(|zxid| FileOp::Remove(file_of(*zxid))).collect();
+            ops.push(FileOp::SyncDir(FilePath::new(Volume::Data, DIR)));
+            self.remove(cx, Script { ops });
+        }
+        // The log reaches back to the oldest snapshot that stays, and only once two of them were seen whole.
+        let verified = self.snapshots.kept.iter().filter(|(_, verified)| *verified).count();
+        if let Some((oldest, _)) = self.snapshots.kept.first()
+            && verified >= 2
+        {
+            self.log.retain_from(*oldest, &mut cx.fx.disk);
+        }
+    }
+
+    fn remove(&mut self, cx: &mut Cx<'_, M>, script: Script) {
+        let ticket = self.snapshots.ticket();
+        self.snapshots.removals.push(ticket);
+        cx.fx.disk.push(DiskEffect::Script { shard: None, script, ticket });
+    }
 }

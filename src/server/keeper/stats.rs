@@ -1,5 +1,8 @@
 //! Counters of the server as a whole, as `srvr`, `stat` and `mntr` show them. Plain integers: the keeper is their only owner.
 
+use crate::model::watch_kind::EventType;
+use crate::server::words::mntr::Summary;
+
 /// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -39,10 +42,10 @@ pub struct Stats {
     pub max_response_len: u64,
     /// Events sent, by type (created, deleted, data changed, children changed).
     pub events: [u64; 4],
+    /// How many events each change caused that caused any, by the same types.
+    pub triggers: [Summary; 4],
     /// Turns taken.
     pub turns: u64,
-    /// Monotonic milliseconds of the last `srst`.
-    pub trace_mask: Option<i64>,
 }
 
 impl Stats {
@@ -63,6 +66,15 @@ impl Stats {
         self.last_response_len = Some(len);
     }
 
+    /// Books a change that caused events: `before` is what [`Stats::events`] said of its type before it.
+    pub fn triggered(&mut self, event: EventType, before: [u64; 4]) {
+        let kind = event as usize - 1;
+        let caused = self.events[kind] - before[kind];
+        if caused > 0 {
+            self.triggers[kind].record(caused);
+        }
+    }
+
     /// Forgets what `srst` resets.
     pub fn reset(&mut self) {
         self.received = 0;
@@ -71,5 +83,8 @@ impl Stats {
         self.min_latency_ms = 0;
         self.max_latency_ms = 0;
         self.total_latency_ms = 0;
+        self.last_response_len = None;
+        self.min_response_len = 0;
+        self.max_response_len = 0;
     }
 }

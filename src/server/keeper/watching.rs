@@ -35,11 +35,12 @@ impl<M: BatchMemory> Keeper<M> {
     /// Registers watches again; what changed since the client last saw is told at once instead (T30). These events aren't
     /// filtered by permission, and they all precede the reply.
     pub(super) fn set_watches(&mut self, cx: &mut Cx<'_, M>, idx: u32, lists: &SetWatches<'_>) -> Result<(), ErrorCode> {
-        let since = lists.relative_zxid;
+        // As signed numbers: a client that has seen nothing may say -1.
+        let since = lists.relative_zxid.as_i64();
         for path in &lists.data {
             let missed = match self.tree.find(path).map(|node| self.tree.persisted(node).mzxid) {
                 None => Some(EventType::NodeDeleted),
-                Some(mzxid) => (mzxid > since).then_some(EventType::NodeDataChanged),
+                Some(mzxid) => (mzxid.as_i64() > since).then_some(EventType::NodeDataChanged),
             };
             self.tell_or_watch(cx, idx, path, missed, WatchMode::Data);
         }
@@ -50,7 +51,7 @@ impl<M: BatchMemory> Keeper<M> {
         for path in &lists.child {
             let missed = match self.tree.find(path).map(|node| self.tree.persisted(node).pzxid) {
                 None => Some(EventType::NodeDeleted),
-                Some(pzxid) => (pzxid > since).then_some(EventType::NodeChildrenChanged),
+                Some(pzxid) => (pzxid.as_i64() > since).then_some(EventType::NodeChildrenChanged),
             };
             self.tell_or_watch(cx, idx, path, missed, WatchMode::Children);
         }

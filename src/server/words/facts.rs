@@ -1,11 +1,21 @@
 //! Plain values from which several words are rendered. The keeper and the fronts fill them.
 
-use super::text::average;
+use super::text::{average, minute};
 use crate::base::ids::{SessionId, Zxid};
 use std::net::SocketAddr;
 
 /// The ZooKeeper whose protocol is spoken; tools read this number out of the version line.
 pub const ZOOKEEPER_VERSION: &str = "3.9.5";
+
+/// When this version was released, in seconds since 1970; stands in where a build doesn't say its date.
+const RELEASED_S: i64 = 1_795_478_400;
+
+/// When this program was built, in UTC. Reproducible: SOURCE_DATE_EPOCH of the build, or else the date of the version.
+#[must_use]
+pub fn built() -> String {
+    let said = option_env!("SOURCE_DATE_EPOCH").and_then(|s| s.trim().parse::<i64>().ok());
+    minute(said.unwrap_or(RELEASED_S).saturating_mul(1000))
+}
 
 /// Which server this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -203,6 +203,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What somebody else observed; `None` when that is nothing.
+    #[must_use]
+    pub fn of(min: u64, max: u64, count: u64, sum: u64) -> Option<Summary> {
+        (count > 0).then_some(Summary { min, max, count, sum })
+    }
+
     /// Observes `value`.
     pub fn record(&mut self, value: u64) {
         self.min = if self.count == 0 { value } else { self.min.min(value) };

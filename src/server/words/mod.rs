@@ -13,62 +13,8 @@ mod tests;
 pub mod text;
 pub mod watches;
 
+pub use crate::wire::four_letter::Word;
 pub use facts::{ConnFacts, Mode, ServerFacts, SessionFacts, Version};
-
-/// A four-letter word.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "each is the word of its name")]
-pub enum Word {
-    Conf,
-    Cons,
-    Crst,
-    Dirs,
-    Dump,
-    Envi,
-    Gtmk,
-    Hash,
-    Isro,
-    Mntr,
-    Ruok,
-    Srst,
-    Srvr,
-    Stat,
-    Stmk,
-    Wchc,
-    Wchp,
-    Wchs,
-}
-
-impl Word {
-    /// Every word, in alphabetical order.
-    pub const ALL: [Word; 18] = {
-        use Word::*;
-        [Conf, Cons, Crst, Dirs, Dump, Envi, Gtmk, Hash, Isro, Mntr, Ruok, Srst, Srvr, Stat, Stmk, Wchc, Wchp, Wchs]
-    };
-
-    /// As it is sent.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        const NAMES: [&str; 18] = [
-            "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr", "stat", "stmk", "wchc",
-            "wchp", "wchs",
-        ];
-        NAMES[self as usize]
-    }
-
-    /// The word of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Word> {
-        Word::ALL.into_iter().find(|word| word.name() == name)
-    }
-
-    /// The word of the first four bytes of a connection.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 4]) -> Option<Word> {
-        Word::ALL.into_iter().find(|word| word.name().as_bytes() == bytes)
-    }
-}
 
 /// A set of words.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

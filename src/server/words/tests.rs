@@ -243,11 +243,11 @@ fn names_bytes_and_sets_agree() {
     let mut all = WordSet::EMPTY;
     for word in Word::ALL {
         assert_eq!(Word::from_name(word.name()), Some(word));
-        assert_eq!(Word::from_bytes(word.name().as_bytes().try_into().unwrap()), Some(word));
+        assert_eq!(Word::recognise(word.name().as_bytes()), Some(word));
         assert!(!all.contains(word));
         all = all.with(word);
     }
     assert_eq!(all, WordSet::ALL);
     assert_eq!(all.iter().collect::<Vec<_>>(), Word::ALL);
-    assert_eq!((Word::from_name("lead"), Word::from_bytes(*b"RUOK")), (None, None));
+    assert_eq!((Word::from_name("lead"), Word::from_name("")), (None, None));
 }

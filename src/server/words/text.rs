@@ -54,6 +54,14 @@ pub fn java_date(wall_ms: i64) -> String {
     format!("{weekday} {month} {day:02} {:02}:{:02}:{:02} UTC {year:04}", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// A moment as it stands in the version line, in UTC: `2026-11-22 10:13`.
+#[must_use]
+pub fn minute(wall_ms: i64) -> String {
+    let (year, month, day) = civil_date(wall_ms.div_euclid(DAY_MS));
+    let second = wall_ms.rem_euclid(DAY_MS) / 1000;
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", second / 3600, second / 60 % 60)
+}
+
 /// Year, month and day of a number of days since 1970-01-01 in the Gregorian calendar.
 fn civil_date(days: i64) -> (i64, i64, i64) {
     // Years are counted from March, so that the leap day ends one; 400 of them have 146,097 days.
@@ -116,6 +124,7 @@ mod tests {
         ] {
             assert_eq!(java_date(ms), text);
         }
+        assert_eq!(minute(1_795_342_412_999), "2026-11-22 10:13");
         assert!(!java_date(i64::MAX).is_empty() && !java_date(i64::MIN).is_empty());
     }
 }

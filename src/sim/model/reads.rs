@@ -35,7 +35,7 @@ impl Model {
                 let is_any = prefix == b"/" || prefix.iter().all(u8::is_ascii_whitespace);
                 Ok(Answer::Paths(all.into_iter().filter(|path| is_any || path.starts_with(prefix)).collect()))
             }
-            Request::Sync { path } => Ok(Answer::Path(path.to_vec())),
+            Request::Sync { path } => Ok(Answer::Path(path.unwrap_or_default().to_vec())),
             _ => return None,
         })
     }

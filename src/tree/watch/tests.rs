@@ -73,10 +73,13 @@ fn counts_are_of_the_data_table() {
     assert_eq!(watches.by_conn().map(|(conn, _)| conn).collect::<Vec<_>>(), [1]);
 }
 
+/// Modes by connection and path.
+type Table = BTreeMap<(u32, Vec<u8>), BTreeSet<u8>>;
+
 /// ZooKeeper's two tables, spelled out.
 #[derive(Default)]
 struct Naive {
-    tables: [BTreeMap<(u32, Vec<u8>), BTreeSet<u8>>; 2],
+    tables: [Table; 2],
 }
 
 impl Naive {

@@ -1,7 +1,9 @@
 //! Requests: header, then the record of the operation.
 //!
 //! Guarantees: what comes out borrows from the frame; only multi and setWatches allocate, in proportion to the frame. Numbers
-//! with a range are passed on raw, so that whoever judges them gives ZooKeeper's error.
+//! with a range are passed on raw, so that whoever judges them gives ZooKeeper's error. Null strings are refused where they
+//! end in MARSHALLINGERROR in ZooKeeper too ([`Reader::path`]); elsewhere they count as empty ones ([`Reader::text`]), or
+//! arrive as they are where that shows (sync, auth).
 
 use crate::model::op_code::OpCode;
 use crate::model::request::{Create, CreateOp, Request, SetWatches};
@@ -43,14 +45,14 @@ pub fn decode_request(op: OpCode, body: &[u8]) -> Result<Request<'_>, DecodeErro
         OpCode::CreateContainer => Request::Create(create(r, CreateOp::Container)?),
         OpCode::CreateTtl => Request::Create(create_ttl(r)?),
         OpCode::Delete => delete(r)?,
-        OpCode::Exists => Request::Exists { path: r.text()?, watch: r.boolean()? },
-        OpCode::GetData => Request::GetData { path: r.text()?, watch: r.boolean()? },
+        OpCode::Exists => Request::Exists { path: r.path()?, watch: r.boolean()? },
+        OpCode::GetData => Request::GetData { path: r.path()?, watch: r.boolean()? },
         OpCode::SetData => set_data(r)?,
-        OpCode::GetAcl => Request::GetAcl { path: r.text()? },
+        OpCode::GetAcl => Request::GetAcl { path: r.path()? },
         OpCode::SetAcl => Request::SetAcl { path: r.text()?, acl: r.acl()?, version: r.int()? },
-        OpCode::GetChildren => Request::GetChildren { path: r.text()?, watch: r.boolean()? },
-        OpCode::GetChildren2 => Request::GetChildren2 { path: r.text()?, watch: r.boolean()? },
-        OpCode::Sync => Request::Sync { path: r.text()? },
+        OpCode::GetChildren => Request::GetChildren { path: r.path()?, watch: r.boolean()? },
+        OpCode::GetChildren2 => Request::GetChildren2 { path: r.path()?, watch: r.boolean()? },
+        OpCode::Sync => Request::Sync { path: r.buffer()? },
         OpCode::Ping => Request::Ping,
         OpCode::Check => check(r)?,
         OpCode::Multi => Request::Multi(decode_multi(r)?),
@@ -62,16 +64,16 @@ pub fn decode_request(op: OpCode, body: &[u8]) -> Result<Request<'_>, DecodeErro
         OpCode::Auth => auth(r)?,
         OpCode::SetWatches => Request::SetWatches(set_watches(r, false)?),
         OpCode::SetWatches2 => Request::SetWatches(set_watches(r, true)?),
-        OpCode::Sasl => Request::Sasl { token: r.text()? },
+        OpCode::Sasl => Request::Sasl { token: r.path()? },
         OpCode::GetEphemerals => Request::GetEphemerals { prefix: r.text()? },
-        OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber { path: r.text()? },
+        OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber { path: r.path()? },
         OpCode::WhoAmI => Request::WhoAmI,
         OpCode::CloseSession => Request::CloseSession,
     })
 }
 
 pub(super) fn create<'a>(r: &mut Reader<'a>, op: CreateOp) -> Result<Create<'a>, DecodeError> {
-    Ok(Create { op, path: r.text()?, data: r.buffer()?, acl: r.acl()?, flags: r.int()?, ttl_ms: 0 })
+    Ok(Create { op, path: r.path()?, data: r.buffer()?, acl: r.acl()?, flags: r.int()?, ttl_ms: 0 })
 }
 
 pub(super) fn create_ttl<'a>(r: &mut Reader<'a>) -> Result<Create<'a>, DecodeError> {
@@ -80,7 +82,7 @@ pub(super) fn create_ttl<'a>(r: &mut Reader<'a>) -> Result<Create<'a>, DecodeErr
 }
 
 pub(super) fn delete<'a>(r: &mut Reader<'a>) -> Result<Request<'a>, DecodeError> {
-    Ok(Request::Delete { path: r.text()?, version: r.int()? })
+    Ok(Request::Delete { path: r.path()?, version: r.int()? })
 }
 
 pub(super) fn set_data<'a>(r: &mut Reader<'a>) -> Result<Request<'a>, DecodeError> {
@@ -98,15 +100,15 @@ fn reconfig<'a>(r: &mut Reader<'a>) -> Result<Request<'a>, DecodeError> {
 fn auth<'a>(r: &mut Reader<'a>) -> Result<Request<'a>, DecodeError> {
     // The type in front is 0 in every client and read by no server.
     r.int()?;
-    Ok(Request::Auth { scheme: r.text()?, auth: r.text()? })
+    Ok(Request::Auth { scheme: r.text()?, auth: r.buffer()? })
 }
 
 fn set_watches<'a>(r: &mut Reader<'a>, with_persistent: bool) -> Result<SetWatches<'a>, DecodeError> {
     let mut lists =
-        SetWatches { relative_zxid: r.zxid()?, data: r.texts()?, exist: r.texts()?, child: r.texts()?, ..SetWatches::default() };
+        SetWatches { relative_zxid: r.zxid()?, data: r.paths()?, exist: r.paths()?, child: r.paths()?, ..SetWatches::default() };
     if with_persistent {
-        lists.persistent = r.texts()?;
-        lists.persistent_recursive = r.texts()?;
+        lists.persistent = r.texts_not_null()?;
+        lists.persistent_recursive = r.texts_not_null()?;
     }
     Ok(lists)
 }

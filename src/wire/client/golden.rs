@@ -11,6 +11,7 @@ use crate::model::op_code::OpCode;
 use crate::model::request::{Create, CreateOp, Request, SetWatches};
 use crate::model::stat::Stat;
 use crate::model::watch_kind::EventType;
+use crate::wire::jute::reader::DecodeError;
 use crate::wire::jute::writer::put_stat;
 
 /// The path `/a` as it is encoded.
@@ -53,7 +54,7 @@ fn requests() -> Vec<(Request<'static>, i32, Vec<u8>)> {
         (Request::SetAcl { path: b"/a", acl: None, version: 1 }, 7, cat(&[PATH, NULL, b"\0\0\0\x01"])),
         (Request::GetChildren { path: b"/a", watch: true }, 8, cat(&[PATH, b"\x01"])),
         (Request::GetChildren2 { path: b"/a", watch: false }, 12, cat(&[PATH, b"\0"])),
-        (Request::Sync { path: b"/a" }, 9, PATH.to_vec()),
+        (Request::Sync { path: Some(b"/a") }, 9, PATH.to_vec()),
         (Request::Ping, 11, vec![]),
         (Request::Check { path: b"/a", version: 3 }, 13, cat(&[PATH, b"\0\0\0\x03"])),
         (
@@ -64,7 +65,7 @@ fn requests() -> Vec<(Request<'static>, i32, Vec<u8>)> {
         (Request::CheckWatches { path: b"/a", kind: 3 }, 17, cat(&[PATH, b"\0\0\0\x03"])),
         (Request::RemoveWatches { path: b"/a", kind: 1 }, 18, cat(&[PATH, b"\0\0\0\x01"])),
         (Request::AddWatch { path: b"/a", mode: 1 }, 106, cat(&[PATH, b"\0\0\0\x01"])),
-        (Request::Auth { scheme: b"digest", auth: b"u:p" }, 100, b"\0\0\0\0\0\0\0\x06digest\0\0\0\x03u:p".to_vec()),
+        (Request::Auth { scheme: b"digest", auth: Some(b"u:p") }, 100, b"\0\0\0\0\0\0\0\x06digest\0\0\0\x03u:p".to_vec()),
         (watches(vec![]), 101, lists.to_vec()),
         (watches(vec![b"/p"]), 105, cat(&[lists, b"\0\0\0\x01\0\0\0\x02/p\0\0\0\0"])),
         (Request::Sasl { token: b"tok" }, 102, b"\0\0\0\x03tok".to_vec()),
@@ -122,9 +123,45 @@ fn every_operation_has_a_golden_request() {
 }
 
 #[test]
-fn a_null_path_arrives_empty() {
-    assert_eq!(decode_request(OpCode::Sync, NULL), Ok(Request::Sync { path: b"" }));
-    assert_eq!(decode_request(OpCode::Sasl, NULL), Ok(Request::Sasl { token: b"" }));
+fn a_null_path_is_refused_where_zookeeper_refuses_it_so() {
+    use OpCode::*;
+    let rest = [0u8; 40];
+    let body = [NULL, &rest[..]].concat();
+    for op in [
+        Exists,
+        GetData,
+        GetAcl,
+        GetChildren,
+        GetChildren2,
+        GetAllChildrenNumber,
+        Create,
+        Create2,
+        CreateContainer,
+        CreateTtl,
+        Delete,
+        Sasl,
+    ] {
+        assert_eq!(decode_request(op, &body), Err(DecodeError::Null), "{op:?}");
+    }
+    // Judged like an empty path, which is BADARGUMENTS.
+    assert!(matches!(decode_request(SetData, &body), Ok(Request::SetData { path: b"", .. })));
+    assert!(matches!(decode_request(SetAcl, &body), Ok(Request::SetAcl { path: b"", .. })));
+    // Nothing is wrong with null here.
+    assert_eq!(decode_request(Sync, &body), Ok(Request::Sync { path: None }));
+    assert_eq!(decode_request(GetEphemerals, &body), Ok(Request::GetEphemerals { prefix: b"" }));
+    assert_eq!(decode_request(AddWatch, &body), Ok(Request::AddWatch { path: b"", mode: 0 }));
+    let auth = [&[0; 4], NULL, NULL].concat();
+    assert_eq!(decode_request(Auth, &auth), Ok(Request::Auth { scheme: b"", auth: None }));
+}
+
+#[test]
+fn null_lists_of_set_watches_are_refused() {
+    let lists = |at: usize, list: &[u8]| (0..5).fold(vec![0; 8], |body, n| [&body[..], if n == at { list } else { &[0; 4] }].concat());
+    for at in 0..5 {
+        assert_eq!(decode_request(OpCode::SetWatches2, &lists(at, NULL)), Err(DecodeError::Null), "list {at}");
+        let null_within = lists(at, b"\0\0\0\x01\xff\xff\xff\xff");
+        assert_eq!(decode_request(OpCode::SetWatches2, &null_within).is_err(), at < 3, "list {at}");
+    }
 }
 
 fn stat() -> Stat {

@@ -83,12 +83,17 @@ fn decode_list<'a>(
         if header.done {
             return Ok(ops);
         }
+        // Every operation begins with its path, and a null one ends in MARSHALLINGERROR for all of them.
+        if Reader::new(r.rest()).path() == Err(DecodeError::Null) {
+            return Err(DecodeError::Null);
+        }
         ops.push(decode_one(r, header.kind)?);
     }
 }
 
 /// A create, create2 or createContainer: unlike a stand-alone one, its flags must be of a mode, must not be of a TTL mode
-/// (there is no field for it), and the container flag makes a container whatever the operation.
+/// (there is no field for it), the container flag makes a container whatever the operation, and a null ACL isn't left to
+/// whoever judges the create.
 fn create<'a>(r: &mut Reader<'a>, op: CreateOp) -> Result<Request<'a>, DecodeError> {
     let create = decode::create(r, op)?;
     let op = match CreateMode::from_flags(create.flags) {
@@ -97,6 +102,9 @@ fn create<'a>(r: &mut Reader<'a>, op: CreateOp) -> Result<Request<'a>, DecodeErr
         Some(CreateMode::Container) if !mutant!("wire-container-in-multi-is-plain") => CreateOp::Container,
         Some(_) => op,
     };
+    if create.acl.is_none() {
+        return Err(DecodeError::Null);
+    }
     Ok(Request::Create(Create { op, ..create }))
 }
 

@@ -40,6 +40,14 @@ impl Drawn {
         Request::Create(Create { op, path: &self.path, data: self.data.as_deref(), acl: self.acl.as_deref(), flags, ttl_ms })
     }
 
+    /// There a null ACL isn't let through, except with a ttl.
+    fn create_in_multi(&self, op: CreateOp, flags: i32) -> Request<'_> {
+        match self.create(op, flags) {
+            Request::Create(create) => Request::Create(Create { acl: create.acl.or(Some(&[0; 4])), ..create }),
+            other => other,
+        }
+    }
+
     fn texts(&self) -> Vec<&[u8]> {
         self.list.iter().map(Vec::as_slice).collect()
     }
@@ -61,22 +69,22 @@ impl Drawn {
             Request::SetAcl { path, acl, version: number },
             Request::GetChildren { path, watch },
             Request::GetChildren2 { path, watch },
-            Request::Sync { path },
+            Request::Sync { path: data },
             Request::Check { path, version: number },
             Request::Reconfig { joining: path, leaving: some, members: path, config_id: self.long },
             Request::CheckWatches { path, kind: number },
             Request::RemoveWatches { path, kind: number },
             Request::AddWatch { path, mode: number },
-            Request::Auth { scheme: path, auth: some },
+            Request::Auth { scheme: path, auth: data },
             Request::SetWatches(SetWatches { relative_zxid, data: data_list.clone(), child: data_list.clone(), ..SetWatches::default() }),
             Request::SetWatches(SetWatches { relative_zxid, exist: data_list, persistent: vec![path], ..SetWatches::default() }),
             Request::Sasl { token: some },
             Request::GetEphemerals { prefix: path },
             Request::GetAllChildrenNumber { path },
             Request::Multi(vec![
-                self.create(CreateOp::Create, 0),
-                self.create(CreateOp::Create2, 3),
-                self.create(CreateOp::Container, 4),
+                self.create_in_multi(CreateOp::Create, 0),
+                self.create_in_multi(CreateOp::Create2, 3),
+                self.create_in_multi(CreateOp::Container, 4),
                 self.create(CreateOp::Ttl, 6),
                 Request::SetData { path, data, version: number },
             ]),
@@ -150,9 +158,9 @@ fn acls<'a>(request: &Request<'a>) -> Vec<&'a [u8]> {
     }
 }
 
-/// A multi of one operation of type `kind` with the body of `op` (that of a create with an open ACL).
+/// A multi of one operation of type `kind` with the body of `op` (that of a create with an empty ACL).
 fn multi_of(kind: i32, flags: i32, ttl_ms: Option<i64>) -> Vec<u8> {
-    let mut bytes = [&kind.to_be_bytes()[..], b"\0\xff\xff\xff\xff\0\0\0\x02/a\0\0\0\0\xff\xff\xff\xff", &flags.to_be_bytes()].concat();
+    let mut bytes = [&kind.to_be_bytes()[..], b"\0\xff\xff\xff\xff\0\0\0\x02/a\0\0\0\0\0\0\0\0", &flags.to_be_bytes()].concat();
     bytes.extend(ttl_ms.map(i64::to_be_bytes).into_iter().flatten());
     bytes.extend_from_slice(b"\xff\xff\xff\xff\x01\xff\xff\xff\xff");
     bytes
@@ -186,6 +194,25 @@ fn flags_decide_what_a_create_in_a_multi_is() {
         assert_eq!(only_create(&multi_of(21, flags, Some(900))), Ok((CreateOp::Create, flags, 0)), "not a TTL mode");
     }
     assert_eq!(only_create(&multi_of(21, 4, Some(900))), Ok((CreateOp::Container, 4, 0)));
+}
+
+#[test]
+fn nulls_that_a_multi_cannot_hold() {
+    let multi = |body: &[u8]| decode_request(OpCode::Multi, &[body, b"\xff\xff\xff\xff\x01\xff\xff\xff\xff"].concat()).map(drop);
+    for kind in [1u8, 2, 5, 13, 15, 19, 21] {
+        let null_path = [&[0, 0, 0, kind], &b"\0\xff\xff\xff\xff"[..], b"\xff\xff\xff\xff", &[0; 30]].concat();
+        assert_eq!(multi(&null_path), Err(DecodeError::Null), "{kind}");
+    }
+    let null_acl =
+        |kind: u8, flags: u8| [&[0, 0, 0, kind], &b"\0\xff\xff\xff\xff\0\0\0\x02/a\0\0\0\0\xff\xff\xff\xff\0\0\0"[..], &[flags]].concat();
+    for (kind, flags) in [(1, 0), (15, 0), (19, 4)] {
+        assert_eq!(multi(&null_acl(kind, flags)), Err(DecodeError::Null), "{kind}");
+    }
+    assert_eq!(multi(&[null_acl(21, 5), vec![0; 8]].concat()), Ok(()), "left for whoever judges it");
+    for kind in [4u8, 8] {
+        let read = [&[0, 0, 0, kind], &b"\0\xff\xff\xff\xff\xff\xff\xff\xff\0"[..]].concat();
+        assert_eq!(decode_request(OpCode::MultiRead, &read), Err(DecodeError::Null), "{kind}");
+    }
 }
 
 #[test]

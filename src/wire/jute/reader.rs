@@ -14,6 +14,9 @@ pub enum DecodeError {
     /// The bytes end within a field.
     #[error("the bytes end within a field")]
     Truncated,
+    /// A null where ZooKeeper's handling of the operation stumbles over it.
+    #[error("null where a value has to be")]
+    Null,
     /// A length below -1.
     #[error("a length of {0} bytes")]
     BadLength(i32),
@@ -124,6 +127,15 @@ impl<'a> Reader<'a> {
         self.buffer().map(Option::unwrap_or_default)
     }
 
+    /// A string that must not be null: the path of an operation that ZooKeeper answers with MARSHALLINGERROR then.
+    ///
+    /// # Errors
+    /// `Null`; as [`Reader::buffer`].
+    #[inline]
+    pub fn path(&mut self) -> Result<&'a [u8], DecodeError> {
+        self.buffer()?.ok_or(DecodeError::Null)
+    }
+
     /// A vector's count; `None` for null. Other negative counts are 0, as in ZooKeeper. A count is believed only if that
     /// many elements of `element_bytes_min` bytes fit into what is left, so it bounds an allocation.
     ///
@@ -141,17 +153,31 @@ impl<'a> Reader<'a> {
         Ok(Some(count))
     }
 
-    /// A vector of strings; null gives an empty one.
+    /// A vector of strings; null gives an empty one, and so do null strings.
     ///
     /// # Errors
     /// As [`Reader::count`] and [`Reader::buffer`].
     pub fn texts(&mut self) -> Result<Vec<&'a [u8]>, DecodeError> {
         let count = self.count(4)?.unwrap_or(0);
-        let mut texts = Vec::with_capacity(count);
-        for _ in 0..count {
-            texts.push(self.text()?);
-        }
-        Ok(texts)
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    /// A vector of strings that must not be null; a null string in it is an empty one.
+    ///
+    /// # Errors
+    /// `Null`; as [`Reader::count`] and [`Reader::buffer`].
+    pub fn texts_not_null(&mut self) -> Result<Vec<&'a [u8]>, DecodeError> {
+        let count = self.count(4)?.ok_or(DecodeError::Null)?;
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    /// A vector of paths, none of which may be null, nor the vector itself.
+    ///
+    /// # Errors
+    /// `Null`; as [`Reader::count`] and [`Reader::buffer`].
+    pub fn paths(&mut self) -> Result<Vec<&'a [u8]>, DecodeError> {
+        let count = self.count(4)?.ok_or(DecodeError::Null)?;
+        (0..count).map(|_| self.path()).collect()
     }
 
     /// An ACL list as the bytes it is sent in, for which [`AclList::parse`] is true; `None` for null.
@@ -217,6 +243,18 @@ mod tests {
         assert_eq!(r.buffer(), Ok(Some(&b""[..])));
         assert_eq!(r.buffer(), Ok(Some(&b"ab"[..])));
         assert_eq!(r.rest(), b"!");
+    }
+
+    #[test]
+    fn what_must_not_be_null_is_refused_when_it_is() {
+        assert_eq!(Reader::new(b"\xff\xff\xff\xff").path(), Err(DecodeError::Null));
+        assert_eq!(Reader::new(b"\0\0\0\0").path(), Ok(&b""[..]));
+        assert_eq!(Reader::new(b"\xff\xff\xff\xff").texts(), Ok(vec![]));
+        assert_eq!(Reader::new(b"\xff\xff\xff\xff").paths(), Err(DecodeError::Null));
+        assert_eq!(Reader::new(b"\xff\xff\xff\xff").texts_not_null(), Err(DecodeError::Null));
+        let null_within = b"\0\0\0\x01\xff\xff\xff\xff";
+        assert_eq!(Reader::new(null_within).paths(), Err(DecodeError::Null));
+        assert_eq!(Reader::new(null_within).texts_not_null(), Ok(vec![&b""[..]]));
     }
 
     #[test]

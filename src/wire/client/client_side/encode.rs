@@ -94,7 +94,8 @@ fn put_body(out: &mut Vec<u8>, request: &Request<'_>) {
             put_text(out, path);
             put_int(out, *number);
         }
-        Request::GetAcl { path } | Request::Sync { path } | Request::GetAllChildrenNumber { path } => put_text(out, path),
+        Request::GetAcl { path } | Request::GetAllChildrenNumber { path } => put_text(out, path),
+        Request::Sync { path } => put_buffer(out, *path),
         Request::GetEphemerals { prefix: text } | Request::Sasl { token: text } => put_text(out, text),
         Request::Ping | Request::WhoAmI | Request::CloseSession => {}
         rare => put_rare_body(out, rare),
@@ -124,7 +125,7 @@ fn put_rare_body(out: &mut Vec<u8>, request: &Request<'_>) {
         Request::Auth { scheme, auth } => {
             put_int(out, 0);
             put_text(out, scheme);
-            put_text(out, auth);
+            put_buffer(out, *auth);
         }
         Request::SetWatches(lists) => {
             put_long(out, lists.relative_zxid.as_i64());

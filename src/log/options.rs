@@ -1,0 +1,103 @@
+//! What the log is told at its start, and the plain values it answers with.
+
+use crate::base::limits::{BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, RECORD_BYTES_MAX};
+use crate::log::batch::{Identity, Place, batch_bytes};
+use crate::log::mark::Mark;
+use crate::log::meta::Meta;
+use crate::log::segment::SegmentHead;
+use crate::log::shard::ClosedSegment;
+
+/// Sizes and times of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogOptions {
+    /// Stripes, 1 to [`crate::base::limits::SHARDS_MAX`].
+    pub shards: u8,
+    /// Bytes for batches in a usual segment; a multiple of the block size.
+    pub segment_bytes: u64,
+    /// Bytes for batches in the segment that is filled before serving; a multiple of the block size.
+    pub first_segment_bytes: u64,
+    /// A batch closes at this many body bytes.
+    pub batch_body_bytes_max: usize,
+    /// A batch closes at this many records.
+    pub batch_records_max: usize,
+    /// Batches that are held in memory at most, waiting for a shard, the disk, or to be applied.
+    pub batches_held_max: usize,
+    /// Under load the durable mark is written this often.
+    pub mark_interval_ms: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions {
+            shards: 2,
+            segment_bytes: 64 << 20,
+            first_segment_bytes: 4 << 20,
+            batch_body_bytes_max: BATCH_BODY_BYTES_MAX,
+            batch_records_max: BATCH_RECORDS_MAX,
+            batches_held_max: 256,
+            mark_interval_ms: 100,
+        }
+    }
+}
+
+impl LogOptions {
+    /// Bytes of memory that a usual batch is encoded into; what a host's pool should keep ready.
+    #[must_use]
+    pub fn batch_memory_bytes(&self) -> usize {
+        batch_bytes(self.batch_body_bytes_max)
+    }
+}
+
+/// Where a log goes on after recovery. Made by [`crate::log::recover()`] alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogStart {
+    /// Epoch metadata of the new generation.
+    pub meta: Meta,
+    /// What the next batch follows.
+    pub tail: Identity,
+    /// Where that lies in this server's storage.
+    pub place: Place,
+    /// The durable mark that the start scripts write.
+    pub mark: Mark,
+    /// First segment of each shard in the new generation.
+    pub segments: Vec<SegmentHead>,
+    /// Segments of earlier generations.
+    pub closed: Vec<ClosedSegment>,
+}
+
+/// Why a transaction wasn't taken. Nothing of it is in the log then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LogFull {
+    /// As many batches as allowed wait for the disk or to be applied.
+    #[error("too many batches wait for the disk")]
+    Busy,
+    /// The record is longer than any batch can be.
+    #[error("the record is longer than {RECORD_BYTES_MAX} bytes")]
+    TooLarge,
+    /// A write or sync failed earlier.
+    #[error("the log has failed")]
+    Failed,
+}
+
+/// Figures for metrics; all but the last two only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogStats {
+    /// Batches handed to the disk.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of bodies.
+    pub body_bytes: u64,
+    /// Bytes written, headers and padding included.
+    pub written_bytes: u64,
+    /// Marks written.
+    pub marks: u64,
+    /// Segments prepared, recycled ones among them.
+    pub segments_made: u64,
+    /// Segments removed.
+    pub segments_removed: u64,
+    /// Appends in flight.
+    pub in_flight: usize,
+    /// Batches held in memory.
+    pub held: usize,
+}

@@ -1,0 +1,94 @@
+//! What the log does beside appending: the durable mark, epochs, and letting old segments go.
+//!
+//! Guarantees: the mark on disk is never ahead of the durable position; a segment goes only when a verified snapshot and the mark on
+//! disk cover it. Leaves to others: when a snapshot counts as verified (the keeper), when epochs change (`zab`).
+
+use crate::base::ids::Zxid;
+use crate::base::memory::BatchMemory;
+use crate::base::time::MonoMs;
+use crate::log::effect::DiskEffect;
+use crate::log::segment::shard_dir;
+use crate::log::writer::{Log, Pending};
+use crate::model::file::{FileOp, Script, Ticket};
+use crate::mutant;
+
+impl<M: BatchMemory> Log<M> {
+    /// Time passes: the durable mark is written when it is due, full devices are tried again, old segments go.
+    pub fn on_tick(&mut self, now: MonoMs, out: &mut Vec<DiskEffect<M>>) {
+        let rests = self.durable.zxid == self.durable_at_tick;
+        self.durable_at_tick = self.durable.zxid;
+        if rests || now.since(self.mark_at) >= self.options.mark_interval_ms {
+            self.mark_at = now;
+            self.write_mark(out);
+        }
+        for shard in &mut self.shards {
+            shard.retry();
+        }
+        self.drop_old(out);
+        self.pump(false, out);
+    }
+
+    /// Writes the durable mark if it is behind and none is under way; also for a clean stop, once everything is durable.
+    pub fn write_mark(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        let durable = if mutant!("log_mark_ahead") { self.tail } else { self.durable };
+        let under_way = self.pending.iter().any(|(_, what)| matches!(what, Pending::Mark { .. }));
+        if self.has_fault() || under_way || self.mark.durable == durable {
+            return;
+        }
+        let mark = self.mark.next(self.meta.generation, durable);
+        self.stats.marks += 1;
+        let ticket = self.ticket(Pending::Mark { mark });
+        out.push(DiskEffect::Script { shard: None, script: mark.update_script(), ticket });
+    }
+
+    /// How far the durable mark on disk says this server is durable.
+    #[must_use]
+    pub fn marked_zxid(&self) -> Zxid {
+        self.mark.durable.zxid
+    }
+
+    /// Replaces the epochs in the metadata; they are durable when the returned ticket completes.
+    pub fn set_epochs(&mut self, accepted: u32, current: u32, out: &mut Vec<DiskEffect<M>>) -> Ticket {
+        self.meta.accepted_epoch = accepted;
+        self.meta.current_epoch = current;
+        self.meta.sequence += 1;
+        let script = self.meta.store_script();
+        let ticket = self.ticket(Pending::Epochs);
+        out.push(DiskEffect::Script { shard: None, script, ticket });
+        ticket
+    }
+
+    /// Everything through `zxid` is in a snapshot that was read back and verified, and in every newer one: segments that hold nothing
+    /// else are made into spares or removed.
+    pub fn retain_from(&mut self, zxid: Zxid, out: &mut Vec<DiskEffect<M>>) {
+        self.retain = self.retain.max(zxid);
+        self.drop_old(out);
+    }
+
+    /// Zxid below which segments may be gone.
+    #[must_use]
+    pub fn retained_from(&self) -> Zxid {
+        self.retain
+    }
+
+    /// A segment goes only below the mark on disk too, so that the evidence of how far this server was durable outlives it.
+    pub(super) fn drop_old(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        let upto = self.retain.min(self.marked_zxid());
+        if upto == Zxid::ZERO || self.has_fault() {
+            return;
+        }
+        let (gone, kept) = std::mem::take(&mut self.old).into_iter().partition(|s| s.last <= upto);
+        self.old = kept;
+        let gone: Vec<_> = gone;
+        let capacity = self.options.segment_bytes;
+        for segment in gone {
+            let shard = segment.shard;
+            if self.shards.get_mut(shard.idx()).is_some_and(|s| s.keep_free(&segment, capacity)) {
+                continue;
+            }
+            let ops = vec![FileOp::Remove(segment.path), FileOp::SyncDir(shard_dir(shard))];
+            let ticket = self.ticket(Pending::Remove { count: 1 });
+            out.push(DiskEffect::Script { shard: Some(shard), script: Script { ops }, ticket });
+        }
+    }
+}
