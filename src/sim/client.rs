@@ -256,7 +256,7 @@ impl Client {
             Request::CloseSession => self.forget(),
             Request::Auth { scheme, auth } if err == 0 => {
                 let mut identities = (*self.identities).clone();
-                auth::authenticate(scheme, auth, &self.auth, &mut identities);
+                auth::authenticate(scheme, auth.unwrap_or_default(), &self.auth, &mut identities);
                 self.identities = Rc::new(identities);
             }
             Request::GetData { path, watch: true } | Request::Exists { path, watch: true } if err == 0 => {
@@ -374,7 +374,7 @@ impl Client {
             coverage.hit("auth");
             let auth = CREDENTIALS[self.prng.index(CREDENTIALS.len())];
             let auth: &[u8] = if self.prng.chance(1, 3) { auth } else { CREDENTIALS[self.id % 2] };
-            return workload::frame(&Request::Auth { scheme: b"digest", auth });
+            return workload::frame(&Request::Auth { scheme: b"digest", auth: Some(auth) });
         }
         let frame = workload::draw(&mut self.prng, options);
         if frame.op == OpCode::Sync.wire() {
@@ -397,7 +397,7 @@ impl Client {
             1 => workload::frame(&Request::SetData { path: b"/", data: Some(b"root"), version: -1 }),
             2 => workload::frame(&Request::GetChildren2 { path: b"/", watch: false }),
             3 => workload::frame(&Request::Exists { path, watch: false }),
-            _ => workload::frame(&Request::Sync { path }),
+            _ => workload::frame(&Request::Sync { path: Some(path) }),
         }
     }
 

@@ -140,9 +140,13 @@ impl Walk<'_> {
                 && reply.err == 0
             {
                 // What it is known as from now on; refusals close the connection.
-                let outcome = auth::authenticate(scheme, auth, self.auth, &mut self.identities);
+                let outcome = auth::authenticate(scheme, auth.unwrap_or_default(), self.auth, &mut self.identities);
                 crate::invariant!(outcome == auth::Outcome::Accepted, "credentials that were accepted are refused");
             }
+            return Ok(());
+        }
+        if reply.zxid < 0 {
+            // Some refusals name no place.
             return Ok(());
         }
         let zxid = Zxid::from_i64(reply.zxid);

@@ -227,7 +227,7 @@ pub fn draw(p: &mut Prng, options: &Options) -> Frame {
         3 => multi(p),
         4 => read(p),
         5 => watch(p),
-        6 => frame(&Request::Sync { path: &path(p) }),
+        6 => frame(&Request::Sync { path: Some(&path(p)) }),
         7 => {
             let (path, acl, version) = (path(p), list(p, true), version(p));
             frame(&Request::SetAcl { path: &path, acl: acl.as_deref(), version })
