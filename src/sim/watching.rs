@@ -145,6 +145,10 @@ impl Walk<'_> {
             }
             return Ok(());
         }
+        if reply.zxid < 0 {
+            // Some refusals name no place.
+            return Ok(());
+        }
         let zxid = Zxid::from_i64(reply.zxid);
         if zxid < self.at {
             return Err(format!("{} was answered at {zxid} after {}", describe(self.history, idx), self.at));

@@ -191,6 +191,7 @@ pub struct World {
     boot_prng: Prng,
     requests: u32,
     endings: Vec<u32>,
+    end_at_step: Option<(u64, Ending)>,
     rot_left: u8,
     rotten: bool,
     clean: bool,
@@ -283,6 +284,7 @@ impl World {
             prng,
             requests: 0,
             endings,
+            end_at_step: None,
             rot_left: options.rot,
             rotten: false,
             clean: false,
@@ -341,6 +343,10 @@ impl World {
             self.happen(event)?;
             if let Some(verdict) = self.verdict {
                 return Ok(verdict);
+            }
+            if let Some((_, ending)) = self.end_at_step.filter(|(at, _)| *at <= self.agenda.disk_steps) {
+                self.end_at_step = None;
+                self.end(ending)?;
             }
             let at = self.options.crash_at_step;
             if steps < at && at <= self.agenda.disk_steps {
@@ -579,8 +585,13 @@ impl World {
             if self.requests >= at {
                 self.endings.remove(0);
                 let ending = self.draw_ending();
-                let late = self.prng.between(0, 3000);
-                self.agenda.after(late, Event::End { ending, life: None });
+                if ending == Ending::Stop || self.prng.chance(1, 4) {
+                    let late = self.prng.between(0, 3000);
+                    self.agenda.after(late, Event::End { ending, life: None });
+                } else {
+                    // Where it hurts: between two steps of the disk.
+                    self.end_at_step = Some((self.agenda.disk_steps + self.prng.between(1, 12), ending));
+                }
             }
         } else if self.requests >= self.options.requests && !self.full {
             self.stage = Stage::Calming;
