@@ -255,7 +255,9 @@ impl SimDisk {
             })
             .cloned()
             .collect();
-        orphans.iter().for_each(|path| drop(self.durable_names.remove(path)));
+        for path in &orphans {
+            self.durable_names.remove(path);
+        }
         self.names = self.durable_names.clone();
         self.inodes.iter_mut().for_each(|inode| inode.power_fails(keep));
     }

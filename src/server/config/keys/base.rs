@@ -1,7 +1,7 @@
 //! Keys of addresses, directories, the clock of sessions.
 
 use super::super::kind::Kind;
-use super::{Key, honoured, moot, refused};
+use super::{Key, honoured, later, moot};
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
