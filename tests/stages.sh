@@ -1,10 +1,23 @@
 # The stages of tests/run: name, budget in minutes, what it shows. Sourced by tests/run; run from the root of the repository.
 
 STAGES=(
-  "build|6|the release binaries build from the lock file"
+  "build|5|the release binaries build from the lock file"
   "lint|3|formatting, clippy with warnings as errors, documentation without warnings"
-  "unit|5|unit, property, golden and structure tests"
+  "unit|5|unit, property, golden-byte and structure tests"
+  "sim|4|simulator: fresh seeds over 1, 2 and 4 log shards, crash sweep, sector sweep"
+  "mutants|3|each deliberate fault is found by the simulator or a named test"
+  "differential|2|random operations give the same answers and events as real ZooKeeper 3.9.5"
+  "hostile|3|100,000 malformed inputs beside a well-behaved client"
+  "process|3|all operations, floods and a clean stop in two placements"
+  "kill|4|kill -9 under load: nothing acknowledged is lost"
+  "disk|3|full, failing and damaged disks; acknowledgements wait for the device"
+  "operations|1|cold backup and restore as documented"
+  "memory|2|memory for each of a million znodes"
   "clients/sample|1|the Python sample runs unchanged"
+  "clients/zkcli|1|ZooKeeper's own command line: a session compared with its transcript"
+  "clients/cclient|1|the C client"
+  "clients/curator|3|Curator 5.9 recipes"
+  "clients/kazoo|4|a part of kazoo's own test suite"
 )
 
 stages_names() { printf '%s\n' "${STAGES[@]}" | cut -d'|' -f1; }

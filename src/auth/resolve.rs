@@ -94,7 +94,9 @@ pub fn who_am_i(identities: &[Identity]) -> Vec<Identity> {
         b"digest" => i.id.split(|b| *b == b':').next().unwrap_or_default().to_vec(),
         _ => i.id.clone(),
     };
-    identities.iter().map(|i| Identity { scheme: i.scheme.clone(), id: user(i) }).collect()
+    // ZooKeeper's order is that of a hash set; what the client proved comes first here, its address last.
+    let (address, proven): (Vec<_>, Vec<_>) = identities.iter().partition(|i| i.scheme == b"ip");
+    proven.into_iter().chain(address).map(|i| Identity { scheme: i.scheme.clone(), id: user(i) }).collect()
 }
 
 #[cfg(test)]

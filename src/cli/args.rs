@@ -42,6 +42,9 @@ pub enum Command {
     AcceptLoss {
         /// The data directory that was named when the start was refused
         data_dir: PathBuf,
+        /// The directory of the log, where dataLogDir is another one
+        #[arg(long, value_name = "DIR")]
+        log_dir: Option<PathBuf>,
     },
 }
 
@@ -100,7 +103,9 @@ mod tests {
     #[test]
     fn the_other_commands() {
         assert_eq!(parse("inspect a/b").unwrap(), Command::Inspect { path: "a/b".into() });
-        assert_eq!(parse("accept-loss d").unwrap(), Command::AcceptLoss { data_dir: "d".into() });
+        assert_eq!(parse("accept-loss d").unwrap(), Command::AcceptLoss { data_dir: "d".into(), log_dir: None });
+        let both = Command::AcceptLoss { data_dir: "d".into(), log_dir: Some("l".into()) };
+        assert_eq!(parse("accept-loss d --log-dir l").unwrap(), both);
     }
 
     #[test]

@@ -1,4 +1,59 @@
-//! The command line: what may be said ([`args`]), and the commands that need no server ([`check_config`]).
+//! The command line: what may be said ([`args`]), and one module for each command. Each ends in an exit status; a refusal says on
+//! standard error what was found, where, and what to do.
 
+pub mod accept_loss;
 pub mod args;
 pub mod check_config;
+pub mod inspect;
+pub mod serve;
+
+use crate::base::fatal::FatalError;
+use args::Command;
+use std::io::Write;
+
+/// Carries out a command. Returns the exit status, which `docs/operations.md` lists.
+#[must_use]
+pub fn run(command: Command) -> i32 {
+    let done = match command {
+        Command::Serve { file, settings } => serve::run(file.as_deref(), &settings.defines).map(|()| 0),
+        Command::CheckConfig { file, settings } => check_config(&file, &settings.defines),
+        Command::Inspect { path } => inspect::run(&path, &mut std::io::stdout().lock()).map(|()| 0),
+        Command::AcceptLoss { data_dir, log_dir } => accept_loss::run(&data_dir, log_dir.as_deref()).map(|lines| {
+            lines.iter().for_each(|line| say(line));
+            0
+        }),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&refusal(&error));
+        error.kind.status()
+    })
+}
+
+fn check_config(file: &std::path::Path, defines: &[(String, String)]) -> Result<i32, FatalError> {
+    let bytes = check_config::read_file(file)?;
+    let report = check_config::run(&file.display().to_string(), &bytes, defines, cores_available());
+    say(report.effective.trim_end());
+    complain(report.findings.trim_end());
+    Ok(report.status)
+}
+
+/// The last line of a process that ends with a status.
+fn refusal(error: &FatalError) -> String {
+    crate::runtime::flush_logging();
+    format!("ringkeeper: status {}, {}: {error}", error.kind.status(), error.kind.name())
+}
+
+/// A line on standard output; when nobody reads it there is nothing to do.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// A line on standard error.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Processor cores that this process may use.
+fn cores_available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -96,7 +96,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
-    let (sockets, address) = listen(client_address(config)?, fronts, backlog)?;
+    let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
     let signals = signals::ending().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
     let durable = "yes";
     let ready_line = format!(
@@ -157,7 +157,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
     let mut prng = Prng::from_seed(entropy());
     let boot = recover_server(&files as &dyn Files, config, &mut prng)?;
     for note in &boot.notes {
-        super::one::print_note(note.clone());
+        super::logging::log_note(note);
     }
     for script in &boot.before_serving {
         run_script(&prepared.roots, script).map_err(|error| {
@@ -172,7 +172,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
 }
 
 /// 64 bits of the kernel's randomness.
-fn entropy() -> u64 {
+pub(super) fn entropy() -> u64 {
     let mut seed = [0; 8];
     // SAFETY: getrandom writes at most 8 bytes into an array of 8.
     let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };

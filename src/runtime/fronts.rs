@@ -112,6 +112,11 @@ impl Fronts {
             reader: RefCell::default(),
         });
         let inner = &self.0;
+        let mut burst = inner.burst.borrow_mut();
+        if burst.is_empty() {
+            burst.received_ns = inner.clock.mono_ns();
+        }
+        drop(burst);
         let id = inner.front.borrow_mut().on_accept(peer, inner.clock.now().mono, &mut inner.burst.borrow_mut());
         inner.conns.borrow_mut().insert(id, Rc::clone(&conn));
         inner.wake.ring();
@@ -167,6 +172,7 @@ impl Fronts {
                     let peer = self.0.front.borrow().peer(id);
                     let peer = peer.map_or_else(String::new, |p| format!(" from {p}"));
                     self.0.complaints.borrow_mut().push(format!("closing the connection{peer}: {reason}"));
+                    give_up_unsent(conn);
                 }
                 self.cut(id, conn);
             }
@@ -301,6 +307,11 @@ impl Fronts {
                 }
                 return;
             }
+            if matches!(verdict, Verdict::Close(_)) {
+                conn.writing.set(false);
+                self.follow(id, &conn, verdict);
+                return;
+            }
         }
         conn.writing.set(false);
         self.cut(id, &conn);
@@ -369,6 +380,21 @@ fn advance(conn: &Rc<Conn>, n: usize) {
         backlog.shrink_to(BACKLOG_BYTES_KEPT_MAX);
         conn.sent.set(0);
     }
+}
+
+/// A client that is turned out while bytes for it wait won't take them: they go at once, and the socket ends with a reset when it
+/// is closed. Without that the kernel would keep them for minutes, behind a window that the client never opens.
+fn give_up_unsent(conn: &Rc<Conn>) {
+    if conn.backlog.borrow().is_empty() {
+        return;
+    }
+    *conn.backlog.borrow_mut() = Vec::new();
+    conn.sent.set(0);
+    let stream = conn.stream.borrow();
+    // SAFETY: the descriptor is the stream's, which is borrowed for as long as it is used here.
+    let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    // If that fails the socket ends as any other does, only later.
+    let _ = rustix::net::sockopt::set_socket_linger(fd, Some(Duration::ZERO));
 }
 
 fn shut(conn: &Rc<Conn>, how: Shutdown) {

@@ -7,17 +7,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 
-/// Sockets for `fronts` fronts, all on one address; port 0 takes a free one.
+/// Sockets for `fronts` fronts, all on one address; port 0 takes a free one. Accepted connections inherit `keepalive`.
 ///
 /// # Errors
 /// [`Fatal::AddressInUse`] when somebody else has the address, [`Fatal::Configuration`] when it isn't this host's.
-pub(super) fn listen(address: SocketAddr, fronts: usize, backlog: i32) -> Result<(Vec<Socket>, SocketAddr), FatalError> {
+pub(super) fn listen(address: SocketAddr, fronts: usize, backlog: i32, keepalive: bool) -> Result<(Vec<Socket>, SocketAddr), FatalError> {
     let probe = bind(address, false).map_err(|error| refusal(address, &error))?;
     let bound = probe.local_addr().ok().and_then(|a| a.as_socket()).unwrap_or(address);
     drop(probe);
     let mut sockets = Vec::new();
     for _ in 0..fronts {
-        let socket = bind(bound, true).and_then(|s| s.listen(backlog).map(|()| s)).map_err(|error| refusal(bound, &error))?;
+        let socket = bind(bound, true)
+            .and_then(|s| s.set_keepalive(keepalive).and_then(|()| s.listen(backlog)).map(|()| s))
+            .map_err(|error| refusal(bound, &error))?;
         sockets.push(socket);
     }
     Ok((sockets, bound))

@@ -13,6 +13,7 @@ mod fronts;
 mod limits;
 mod listener;
 mod logging;
+mod loss;
 mod memory;
 mod one;
 mod placement;
@@ -24,5 +25,6 @@ mod wake;
 
 pub use boot::{Started, serve};
 pub use files::{DiskFiles, Roots};
-pub use logging::init as init_logging;
+pub use logging::{end_on_panic, flush as flush_logging, init as init_logging, log_note};
+pub use loss::accept_loss;
 pub use script::run_script;

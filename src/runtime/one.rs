@@ -3,6 +3,7 @@
 use super::boot::{Ending, Prepared};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
+use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
@@ -14,7 +15,6 @@ use crate::model::file::Script;
 use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::Burst;
-use crate::server::note::{Level, Note};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Host {
         self.carry_out_disk();
         self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
         self.fronts.hold(!self.keeper.takes_more());
-        self.effects.notes.drain(..).for_each(print_note);
+        self.effects.notes.drain(..).for_each(|note| log_note(&note));
         for complaint in self.fronts.take_complaints() {
             self.prepared.complain(now.mono, &complaint);
         }
@@ -173,14 +173,4 @@ impl Host {
 
 async fn blocking(roots: super::files::Roots, script: Script) -> Result<(), crate::model::file::DiskError> {
     glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await
-}
-
-/// Prints a line of the core.
-pub(super) fn print_note(note: Note) {
-    match note.level {
-        Level::Debug => tracing::debug!("{}", note.text),
-        Level::Info => tracing::info!("{}", note.text),
-        Level::Warn => tracing::warn!("{}", note.text),
-        Level::Error => tracing::error!("{}", note.text),
-    }
 }

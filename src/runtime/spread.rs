@@ -7,7 +7,7 @@
 use super::boot::{Ending, Prepared, boot, executor, shard_ids};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
-use super::one::print_note;
+use super::logging::log_note;
 use super::placement;
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
@@ -307,7 +307,7 @@ impl Host {
             }
         }
         self.held.store(!self.keeper.takes_more(), Ordering::Relaxed);
-        self.effects.notes.drain(..).for_each(print_note);
+        self.effects.notes.drain(..).for_each(|note| log_note(&note));
         if self.keeper.wants_turn() {
             self.wake.ring();
         }

@@ -247,7 +247,11 @@ fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
             "the log is damaged at or below what this server once made durable (case {}); nothing was changed:\n{found}\nRestore a backup, or \
              accept the loss of everything from there on with `ringkeeper accept-loss {}`",
             recovery.case.letter(),
-            config.data_dir
+            if config.data_log_dir == config.data_dir {
+                config.data_dir.clone()
+            } else {
+                format!("{} --log-dir {}", config.data_dir, config.data_log_dir)
+            }
         ),
     )
 }

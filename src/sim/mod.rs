@@ -1,6 +1,27 @@
-//! The simulated world: servers, clients, disks and networks driven from one seed, and the oracles that judge what clients
-//! saw. The [`model`] is the oracle for what an operation must answer.
+//! The simulated world: one server, its clients, disk and network, driven from one seed, and the oracles that judge it.
+//!
+//! The roles are the real ones (`server::front`, `server::keeper`, `server::boot`); only what a host provides is simulated:
+//! time, mail, sockets, disk. A seed reproduces a run to the bit: every choice comes from named streams of one generator, and
+//! the hash of all events says whether two runs were the same. `docs/simulation.md` tells how to read a failing seed.
 
+pub mod batch;
+pub mod checks;
+pub mod client;
+pub mod compare;
+pub mod coverage;
+pub mod disk;
+pub mod history;
+pub mod host;
 pub mod model;
+pub mod options;
+pub mod replay;
+pub mod run;
+pub mod sweep;
 #[cfg(test)]
 mod test_agreement;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+pub mod watching;
+pub mod workload;
+pub mod world;

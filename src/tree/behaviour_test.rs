@@ -269,27 +269,3 @@ fn a_counter_that_does_not_follow_is_a_defect() {
     let mut tree = Tree::new(OPTIONS);
     apply(&mut tree, OpRef::Create { path: b"/a", data: None, acl: OPEN_UNSAFE, owner: 0, parent_cversion: 5 });
 }
-
-/// Bytes of resident memory of this process.
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-/// Measures memory and time of a million leaves: run alone, with `--ignored --nocapture`.
-#[test]
-#[ignore = "measures the whole process, so it has to run alone"]
-fn a_million_nodes_stay_below_240_bytes_each() {
-    let before = resident_bytes();
-    let (mut tree, data) = (Tree::new(OPTIONS), [b'd'; 100]);
-    for parent in 0..1000 {
-        create(&mut tree, &format!("/parent-{parent:04}"), b"");
-    }
-    let start = std::time::Instant::now();
-    for n in 0..1_000_000 {
-        create(&mut tree, &format!("/parent-{:04}/a-name-of-thirty-bytes-{n:07}", n % 1000), &data);
-    }
-    let each = (resident_bytes() - before) / 1_000_000;
-    println!("{each} bytes a node, {} ns a creation with its path and lookup", start.elapsed().as_nanos() / 1_000_000);
-    assert!(each <= 240, "{each} bytes a node");
-}

@@ -1,1 +1,136 @@
-fn main() {}
+//! `ringkeeper-sim`: runs the simulator. Exits with 0 when everything held, else 1 with the failing seed and its options in the
+//! last line; 2 for arguments that make no sense.
+
+use clap::Parser;
+use ringkeeper::sim::batch::{Tally, run_all};
+use ringkeeper::sim::options::Options;
+use ringkeeper::sim::run::run;
+use ringkeeper::sim::sweep;
+use ringkeeper::sim::world::Verdict;
+use std::process::ExitCode;
+
+/// Runs the whole server in a simulated world, from a seed.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+struct Args {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Runs only this seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Tells the story of the seed.
+    #[arg(long, requires = "seed")]
+    verbose: bool,
+    /// Stripes of the log, instead of what each seed draws.
+    #[arg(long)]
+    shards: Option<u8>,
+    /// Sets an option of every run, as the last line of a failure prints it.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Threads.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    jobs: usize,
+    /// Switches a deliberate fault on (needs the feature `mutants`).
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Lists the deliberate faults.
+    #[arg(long)]
+    list_mutants: bool,
+    /// Crashes a workload at every step of its disk.
+    #[arg(long)]
+    crash_sweep: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.list_mutants {
+        for mutant in ringkeeper::base::mutants::CATALOGUE {
+            println!("{}\t{}", mutant.name, mutant.what);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Some(name) = &args.mutant
+        && let Err(what) = choose(name)
+    {
+        eprintln!("ringkeeper-sim: {what}");
+        return ExitCode::from(2);
+    }
+    match plans(&args) {
+        Ok(plans) if args.seed.is_some() && !args.crash_sweep => one(&plans[0], args.verbose),
+        Ok(plans) => many(&plans, &args),
+        Err(what) => {
+            eprintln!("ringkeeper-sim: {what}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+fn choose(name: &str) -> Result<(), String> {
+    if ringkeeper::base::mutants::choose(name) { Ok(()) } else { Err(format!("there is no mutant {name:?}; see --list-mutants")) }
+}
+
+#[cfg(not(feature = "mutants"))]
+fn choose(name: &str) -> Result<(), String> {
+    Err(format!("--mutant {name}: this program was built without them; build it with --features mutants"))
+}
+
+fn plans(args: &Args) -> Result<Vec<Options>, String> {
+    let seeds = args.seed.map_or(args.first_seed..args.first_seed.saturating_add(args.seeds), |seed| seed..seed.saturating_add(1));
+    let mut plans = Vec::new();
+    for seed in seeds {
+        let mut options = if args.crash_sweep { sweep::workload(seed, args.shards.unwrap_or(2)) } else { Options::draw(seed) };
+        if let Some(shards) = args.shards {
+            options.shards = shards;
+        }
+        for set in &args.set {
+            let (name, value) = set.split_once('=').ok_or_else(|| format!("--set {set}: NAME=VALUE is wanted"))?;
+            options.set(name, value)?;
+        }
+        if args.crash_sweep {
+            plans.extend(sweep::crash_points(&options));
+        } else {
+            plans.push(options);
+        }
+    }
+    Ok(plans)
+}
+
+fn one(options: &Options, verbose: bool) -> ExitCode {
+    println!("{options}");
+    let outcome = run(options, verbose);
+    println!("hash {:016x}, {} disk steps", outcome.hash, outcome.disk_steps);
+    match outcome.verdict {
+        Ok(Verdict::Passed) => println!("seed {} passed", options.seed),
+        Ok(Verdict::Refused) => println!("seed {}: the server refused to start on damage that was planted", options.seed),
+        Err(what) => {
+            println!("{what}");
+            println!("FAILED {options}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn many(plans: &[Options], args: &Args) -> ExitCode {
+    let began = std::time::Instant::now();
+    let Tally { passed, refused, failed, coverage } = run_all(plans, args.jobs);
+    let met: Vec<String> = coverage.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    println!("met (runs): {}", met.join(", "));
+    println!("{passed} runs passed, {refused} refused damaged data, in {:.1} s", began.elapsed().as_secs_f64());
+    if let Some((options, what)) = failed {
+        println!("{what}");
+        println!("FAILED {options}");
+        return ExitCode::FAILURE;
+    }
+    let missing = coverage.missing(passed + refused);
+    if !args.crash_sweep && args.set.is_empty() && args.mutant.is_none() && plans.len() >= 300 && !missing.is_empty() {
+        println!("FAILED hardly any run met: {}", missing.join(", "));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -45,8 +45,8 @@ fn defaults_are_those_of_zookeeper() {
     assert_eq!((config.tick_ms, config.min_session_timeout_ms, config.max_session_timeout_ms), (3000, 6000, 60_000));
     assert_eq!((config.max_client_cnxns, config.max_cnxns, config.frame_bytes_max), (Some(60), None, 0xf_ffff));
     assert_eq!((config.snap_count, config.snap_size_limit_kb), (100_000, Some(4_194_304)));
-    assert_eq!((config.purge_retain_count, config.purge_interval_hours), (3, None));
-    assert_eq!((config.global_outstanding_limit, config.sessionless_timeout_ms, config.listen_backlog), (1000, 10_000, None));
+    assert_eq!(config.purge_retain_count, 3);
+    assert_eq!((config.sessionless_timeout_ms, config.listen_backlog), (10_000, None));
     assert_eq!((config.client_host, config.skip_acl, config.super_digest), (None, false, None));
 }
 
@@ -70,7 +70,7 @@ fn the_template_of_a_stateful_set_is_understood_to_the_last_key() {
     assert_eq!((config.max_session_timeout_ms, config.max_client_cnxns, config.snap_count), (60_000_000, Some(2000), 3_000_000));
     assert_eq!((config.frame_bytes_max, config.log_segment_kb, config.data_log_dir.as_str()), (8 << 20, 131_072, "/datalog"));
     // Exactly `yes` switches ACLs off, in ZooKeeper as here.
-    assert_eq!((config.skip_acl, config.words, config.purge_interval_hours), (false, WordSet::ALL, Some(1)));
+    assert_eq!((config.skip_acl, config.words), (false, WordSet::ALL));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_template_with_metrics_and_audit_starts_with_warnings() {
         metricsProvider.exportJvmInfo=true\npreAllocSize=65536\nsnapCount=100000\nmaxCnxns=0\nreconfigEnabled=false\n\
         quorumListenOnAllIPs=false\nsslQuorum=false\nclientPortAddress=0.0.0.0\n";
     let (config, findings) = checked(template).into_config().unwrap();
-    assert_eq!((config.purge_interval_hours, config.purge_retain_count, config.skip_acl), (Some(24), 30, true));
+    assert_eq!((config.purge_retain_count, config.skip_acl), (30, true));
     assert_eq!((config.client_host.as_deref(), config.max_cnxns), (Some("0.0.0.0"), None));
     let warned: Vec<usize> = findings.iter().filter(|f| f.level == Level::Warning).filter_map(|f| f.line).collect();
     assert_eq!(warned, [8, 9, 11, 12, 14, 15, 16]);
@@ -104,7 +104,7 @@ fn a_template_with_tls_and_several_servers_is_refused_with_every_reason() {
         ssl.keyStore.location=/k.p12\nssl.quorum.trustStore.location=/t.p12\nserver.1=a:2888:3888;2181\nserver.2=b:2888:3888;2181\n";
     let found = checked(template);
     let refused: Vec<usize> = found.findings().iter().filter(|f| f.level == Level::Error).filter_map(|f| f.line).collect();
-    assert_eq!(refused, [3, 5, 8]);
+    assert_eq!(refused, [5, 8]);
     assert!(found.findings().iter().all(|f| !f.text.contains("unknown")));
 }
 
@@ -118,8 +118,6 @@ fn a_file_with_security_switched_on_is_refused_until_that_is_built() {
         "sessionRequireClientSASLAuth=true",
         "zookeeper.sessionRequireClientSASLAuth=true",
         "enforce.auth.enabled=true",
-        "secureClientPort=2281",
-        "secureClientPortAddress=10.0.0.1",
         "dynamicConfigFile=/d/zoo.cfg.dynamic",
         "peerType=observer",
         "db.autocreate=false",

@@ -84,8 +84,6 @@ pub struct Config {
     pub words: WordSet,
     /// Largest frame of a client (`jute.maxbuffer`).
     pub frame_bytes_max: usize,
-    /// Unanswered requests in all before sockets are no longer read.
-    pub global_outstanding_limit: u32,
     /// Life of a connection that sets up no session.
     pub sessionless_timeout_ms: u32,
     /// SO_KEEPALIVE on client sockets.
@@ -96,8 +94,6 @@ pub struct Config {
     pub snap_size_limit_kb: Option<u64>,
     /// Snapshots that a purge keeps.
     pub purge_retain_count: u32,
-    /// Hours between two purges; `None` is never.
-    pub purge_interval_hours: Option<u32>,
     /// Size of a log segment (`ringkeeper.log.segment.kb`, or else `preAllocSize`).
     pub log_segment_kb: u64,
     /// Stripes of the log.
@@ -166,13 +162,11 @@ pub(super) fn build(settings: &Settings, cores_available: usize, findings: &mut 
         max_cnxns: r.int_or_none("maxCnxns", 0),
         words: rules::words(&mut r),
         frame_bytes_max: r.int("jute.maxbuffer", FRAME_BYTES_DEFAULT),
-        global_outstanding_limit: r.int("globalOutstandingLimit", 1000),
         sessionless_timeout_ms: r.int("nio.sessionlessCnxnTimeout", 10_000),
         tcp_keepalive: r.bool("clientTcpKeepAlive", false),
         snap_count: r.int("snapCount", 100_000),
         snap_size_limit_kb: never(r.int("snapSizeLimitInKb", 4_194_304)),
         purge_retain_count: rules::retain_count(&mut r),
-        purge_interval_hours: r.int_or_none("autopurge.purgeInterval", 0),
         log_segment_kb: rules::segment_kb(&mut r),
         log_shards: r.int("ringkeeper.log.shards", 2),
         log_sync: if r.text("ringkeeper.log.sync") == Some("fdatasync") { LogSync::Fdatasync } else { LogSync::Dsync },

@@ -190,7 +190,9 @@ pub struct Conns {
 impl Conns {
     /// Adds a fresh connection.
     pub fn add(&mut self, id: ConnId, peer: SocketAddr, established_ms: i64) -> u32 {
-        let identity = Identity { scheme: b"ip".to_vec(), id: peer.ip().to_canonical().to_string().into_bytes() };
+        // On a socket of both families an IPv4 client has a mapped address; it is shown and counted as the client knows it.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let identity = Identity { scheme: b"ip".to_vec(), id: peer.ip().to_string().into_bytes() };
         let conn = Conn {
             id,
             peer,

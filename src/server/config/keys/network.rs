@@ -5,6 +5,7 @@ use super::{Key, honoured, later, moot};
 
 const FRONTS: &str = "connections are served by fronts, see ringkeeper.fronts";
 const ONE_KEEPER: &str = "one keeper executes all requests in order, there is no commit stage with workers";
+const BOUNDS: &str = "what waits is bounded for each connection, and by what the log holds in memory";
 const NO_NETTY: &str = "there is one connection layer";
 const NO_THROTTLE: &str = "it only matters with a key that switches throttling on, which is not built yet";
 const NO_ADMIN: &str = "it only matters with the admin server, which is not built yet";
@@ -12,10 +13,11 @@ const NO_PATH_STATS: &str = "it only matters with pathStats.enabled, which is no
 
 /// Connections and limits.
 pub(super) const KEYS: &[Key] = &[
-    honoured(
+    moot(
         "globalOutstandingLimit",
         Kind::Int { min: 1, max: 1_000_000 },
         "1000",
+        BOUNDS,
         "unanswered requests in all before sockets are no longer read",
     ),
     honoured(

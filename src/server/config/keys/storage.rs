@@ -8,6 +8,7 @@ const OWN_FORMAT: &str = "log and snapshots have a format of their own";
 const ALWAYS_DURABLE: &str = "every write is on durable media before it is acknowledged, also with forceSync=no";
 const NO_CACHE: &str = "replies are written straight from the tree, there is no cache of them";
 const ONE_WATCH_TABLE: &str = "there is one watch table, and dropping a connection cleans it at once";
+const PRUNED: &str = "old snapshots and the log behind them go by themselves after each new snapshot";
 const SELF_ROLLING: &str = "log segments have a fixed size, see ringkeeper.log.segment.kb";
 
 /// In the order of the documentation.
@@ -25,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
         "KiB of log between two snapshots (the same rule); not positive: no such limit",
     ),
     honoured("autopurge.snapRetainCount", Kind::COUNT, "3", "snapshots that are kept; at least 3"),
-    honoured("autopurge.purgeInterval", Kind::Int { min: 0, max: 100_000 }, "0", "hours between two purges; 0: never"),
+    moot("autopurge.purgeInterval", Kind::Int { min: 0, max: 100_000 }, "0", PRUNED, "hours between two purges; 0: never"),
     honoured(
         "preAllocSize",
         Kind::Int { min: 1, max: i64::MAX >> 10 },

@@ -1,0 +1,74 @@
+//! What the runs of a batch went through. A kind that is never met tests nothing, so a large batch fails without it.
+
+use std::collections::BTreeMap;
+
+/// Kinds that at least one of a hundred seeds must meet.
+pub const EXPECTED: &[&str] = &[
+    "acl-refused",
+    "auth",
+    "bad-request",
+    "boot-crash",
+    "case-D",
+    "case-E",
+    "case-F",
+    "close-session",
+    "container",
+    "disk-full-refusal",
+    "disk-write-failed",
+    "ephemeral-gone",
+    "event",
+    "failed-multi",
+    "kill",
+    "multi",
+    "orderly-stop",
+    "persistent-watch",
+    "power-failure",
+    "reaped",
+    "recycled-segment",
+    "rot",
+    "sequence",
+    "session-expired",
+    "session-move",
+    "session-resume",
+    "set-watches",
+    "sync",
+    "torn-append",
+    "unknown-outcome-kept",
+    "unknown-outcome-lost",
+    "wall-jump",
+];
+
+/// Counts by kind.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage(BTreeMap<&'static str, u64>);
+
+impl Coverage {
+    /// It happened.
+    pub fn hit(&mut self, kind: &'static str) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    /// Adds a run: each kind it met counts once.
+    pub fn add_run(&mut self, run: &Coverage) {
+        for kind in run.0.keys() {
+            self.hit(kind);
+        }
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn count(&self, kind: &str) -> u64 {
+        self.0.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Everything met.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().map(|(kind, count)| (*kind, *count))
+    }
+
+    /// Expected kinds that fewer than one of a hundred of `seeds` runs met.
+    #[must_use]
+    pub fn missing(&self, seeds: u64) -> Vec<&'static str> {
+        EXPECTED.iter().copied().filter(|kind| self.count(kind) * 100 < seeds).collect()
+    }
+}

@@ -1,0 +1,400 @@
+//! One life of the server process: fronts, keeper and disk lanes, as the real hosts run them, in virtual time.
+//!
+//! Mail of one sender to one receiver stays in order and takes any time up to the run's bound. An append is durable when it
+//! completes; the steps of scripts are carried out one by one in lanes (one for each shard and one for the rest).
+
+use super::history::History;
+use super::world::{Agenda, Event};
+use crate::base::ids::{ConnId, FrontId, SessionId, Zxid};
+use crate::base::memory::{HeapMemory, HeapPool};
+use crate::base::time::{MonoMs, Now};
+use crate::log::{DiskDone, DiskEffect};
+use crate::model::file::{FilePath, Script, Ticket};
+use crate::server::front::{Front, FrontOptions, Verdict};
+use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::mail::{Burst, Item, Outbox, Then};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How long an orderly end may take.
+const STOP_MS_MAX: u64 = 4000;
+/// How often time is handed to the roles.
+pub const TICK_US: u64 = 20_000;
+
+/// A socket of a client at its front.
+#[derive(Debug)]
+struct Socket {
+    link: u64,
+    paused: bool,
+    inbox: Vec<u8>,
+}
+
+struct FrontHost {
+    front: Front,
+    burst: Burst,
+    sockets: BTreeMap<ConnId, Socket>,
+    flush_due: bool,
+}
+
+/// An append on its way.
+#[derive(Debug)]
+pub struct InFlight {
+    /// Where.
+    pub file: FilePath,
+    /// Where in it.
+    pub at: u64,
+    /// What.
+    pub memory: HeapMemory,
+    /// How much of it.
+    pub len: usize,
+    /// Its transactions.
+    pub zxids: (Zxid, Zxid),
+}
+
+/// A script being carried out.
+#[derive(Debug)]
+pub struct Running {
+    /// For the completion.
+    pub ticket: Ticket,
+    /// The steps.
+    pub script: Script,
+    /// The next of them.
+    pub next: usize,
+}
+
+/// What a turn says about the process.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// It goes on.
+    Serves,
+    /// It ended in order.
+    Stopped,
+    /// It had to end.
+    Fatal(String),
+}
+
+/// See the module's description.
+pub struct Life {
+    /// Lives are numbered from 1.
+    pub number: u64,
+    /// The keeper.
+    pub keeper: Keeper<HeapMemory>,
+    pool: HeapPool,
+    fx: Effects<HeapMemory>,
+    fronts: Vec<FrontHost>,
+    bursts: VecDeque<Burst>,
+    dones: Vec<DiskDone>,
+    tick_due: bool,
+    turn_due: bool,
+    held: bool,
+    /// Appends on their way, by ticket.
+    pub appends: BTreeMap<Ticket, InFlight>,
+    /// Scripts on their way, by lane; lane 0 is for those of no shard.
+    pub lanes: BTreeMap<usize, VecDeque<Running>>,
+    stopping_since: Option<MonoMs>,
+    /// When something was last heard of each session, in milliseconds.
+    pub heard: BTreeMap<SessionId, u64>,
+    sessions_of: BTreeMap<ConnId, SessionId>,
+    /// Sessions that expired in the last turn, with the time they were silent.
+    pub expired: Vec<(SessionId, u64)>,
+}
+
+impl Life {
+    /// A process over recovered state; `startup` are its first disk effects.
+    #[must_use]
+    pub fn new(
+        number: u64,
+        keeper: Keeper<HeapMemory>,
+        startup: Vec<DiskEffect<HeapMemory>>,
+        fronts: u8,
+        options: FrontOptions,
+        now: Now,
+    ) -> Life {
+        let front = |id: u8| FrontHost {
+            front: Front::new(FrontId(u16::from(id)), options),
+            burst: Burst::default(),
+            sockets: BTreeMap::new(),
+            flush_due: false,
+        };
+        let mut fx = Effects::new(usize::from(fronts));
+        fx.disk = startup;
+        let heard = keeper.sessions().images().map(|image| (image.session, now.mono.0)).collect();
+        Life {
+            number,
+            keeper,
+            pool: HeapPool::default(),
+            fx,
+            fronts: (0..fronts).map(front).collect(),
+            bursts: VecDeque::new(),
+            dones: Vec::new(),
+            tick_due: false,
+            turn_due: false,
+            held: false,
+            appends: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            stopping_since: None,
+            heard,
+            sessions_of: BTreeMap::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    /// A client connects.
+    pub fn accept(&mut self, agenda: &mut Agenda, link: u64, front: usize, peer: std::net::SocketAddr) {
+        let host = &mut self.fronts[front];
+        if host.burst.is_empty() {
+            host.burst.received_ns = agenda.now().mono_ns;
+        }
+        let conn = host.front.on_accept(peer, agenda.now().mono, &mut host.burst);
+        host.sockets.insert(conn, Socket { link, paused: false, inbox: Vec::new() });
+        agenda.links.get_mut(&link).expect("a link that was opened").conn = Some(conn);
+        self.flush_soon(agenda, front);
+    }
+
+    /// Bytes of a client arrive.
+    pub fn receive(&mut self, agenda: &mut Agenda, front: usize, conn: ConnId, bytes: &[u8]) {
+        let Some(socket) = self.fronts[front].sockets.get_mut(&conn) else { return };
+        socket.inbox.extend_from_slice(bytes);
+        self.read(agenda, front, conn);
+    }
+
+    /// Reads a socket, unless it is paused.
+    fn read(&mut self, agenda: &mut Agenda, front: usize, conn: ConnId) {
+        let host = &mut self.fronts[front];
+        let Some(socket) = host.sockets.get_mut(&conn) else { return };
+        if socket.paused || self.held || socket.inbox.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut socket.inbox);
+        if host.burst.is_empty() {
+            host.burst.received_ns = agenda.now().mono_ns;
+        }
+        let verdict = host.front.on_bytes(conn, &bytes, &mut host.burst);
+        self.follow(agenda, front, conn, verdict);
+        self.flush_soon(agenda, front);
+    }
+
+    fn follow(&mut self, agenda: &mut Agenda, front: usize, conn: ConnId, verdict: Verdict) {
+        let Some(socket) = self.fronts[front].sockets.get_mut(&conn) else { return };
+        match verdict {
+            Verdict::Read => {
+                socket.paused = false;
+                if !socket.inbox.is_empty() {
+                    self.read(agenda, front, conn);
+                }
+            }
+            Verdict::Pause => socket.paused = true,
+            Verdict::Close(_) => self.cut(agenda, front, conn),
+        }
+    }
+
+    /// Closes a client's socket from our side.
+    fn cut(&mut self, agenda: &mut Agenda, front: usize, conn: ConnId) {
+        let host = &mut self.fronts[front];
+        if let Some(socket) = host.sockets.remove(&conn) {
+            host.front.on_closed(conn, &mut host.burst);
+            agenda.to_client(socket.link, Vec::new());
+            self.flush_soon(agenda, front);
+        }
+    }
+
+    /// The client closed its side.
+    pub fn client_left(&mut self, agenda: &mut Agenda, front: usize, conn: ConnId) {
+        let host = &mut self.fronts[front];
+        if host.sockets.remove(&conn).is_some() {
+            host.front.on_closed(conn, &mut host.burst);
+            self.flush_soon(agenda, front);
+        }
+    }
+
+    fn flush_soon(&mut self, agenda: &mut Agenda, front: usize) {
+        let host = &mut self.fronts[front];
+        if !host.burst.is_empty() && !std::mem::replace(&mut host.flush_due, true) {
+            agenda.mail(front * 2, Event::Flush { life: self.number, front });
+        }
+    }
+
+    /// A front's burst reaches the keeper.
+    pub fn flush(&mut self, agenda: &mut Agenda, front: usize) {
+        let host = &mut self.fronts[front];
+        host.flush_due = false;
+        self.bursts.push_back(std::mem::take(&mut host.burst));
+        self.turn_soon(agenda);
+    }
+
+    /// A disk effect ended.
+    pub fn done(&mut self, agenda: &mut Agenda, done: DiskDone) {
+        self.dones.push(done);
+        self.turn_soon(agenda);
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, agenda: &mut Agenda) {
+        self.tick_due = true;
+        self.turn_soon(agenda);
+        agenda.after(TICK_US, Event::Tick { life: self.number });
+        let now = agenda.now().mono;
+        for front in 0..self.fronts.len() {
+            let mut over = Vec::new();
+            self.fronts[front].front.on_tick(now, &mut over);
+            over.sort();
+            over.into_iter().for_each(|(conn, _)| self.cut(agenda, front, conn));
+        }
+    }
+
+    fn turn_soon(&mut self, agenda: &mut Agenda) {
+        if !std::mem::replace(&mut self.turn_due, true) {
+            agenda.after(1, Event::Turn { life: self.number });
+        }
+    }
+
+    /// An orderly end begins.
+    pub fn stop(&mut self, agenda: &mut Agenda) {
+        if self.stopping_since.is_none() {
+            self.stopping_since = Some(agenda.now().mono);
+            self.keeper.stop();
+            self.turn_soon(agenda);
+        }
+    }
+
+    /// One turn of the keeper, as the real hosts take it.
+    ///
+    /// # Errors
+    /// When what it hands to the disk can't be right.
+    pub fn turn(&mut self, agenda: &mut Agenda, history: &mut History) -> Result<Mood, String> {
+        self.turn_due = false;
+        let now = agenda.now();
+        let bursts = std::mem::take(&mut self.bursts);
+        bursts.iter().for_each(|burst| self.hear(burst, now.mono));
+        let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.fx };
+        for done in self.dones.drain(..) {
+            self.keeper.on_disk(&mut cx, done);
+        }
+        for burst in &bursts {
+            self.keeper.on_burst(&mut cx, burst);
+        }
+        if std::mem::take(&mut self.tick_due) {
+            self.keeper.on_tick(&mut cx);
+        }
+        self.keeper.turn(&mut cx);
+        self.note(agenda, now.mono);
+        if self.keeper.applied() > history.durable {
+            return Err(format!("applied through {}, durable is only {}", self.keeper.applied(), history.durable));
+        }
+        self.start_disk(agenda, history)?;
+        self.deliver(agenda);
+        if self.keeper.wants_turn() {
+            self.turn_soon(agenda);
+        }
+        Ok(self.mood(now.mono))
+    }
+
+    fn mood(&mut self, now: MonoMs) -> Mood {
+        if let Some(stop) = self.fx.stop.take() {
+            return Mood::Fatal(stop.message);
+        }
+        match self.stopping_since {
+            Some(since) if self.keeper.is_settled() || now.since(since) > STOP_MS_MAX => Mood::Stopped,
+            _ => Mood::Serves,
+        }
+    }
+
+    /// Remembers whom the keeper hears from.
+    fn hear(&mut self, burst: &Burst, now: MonoMs) {
+        for item in &burst.items {
+            match item {
+                Item::Request { conn, .. } => {
+                    if let Some(session) = self.sessions_of.get(conn) {
+                        self.heard.insert(*session, now.0);
+                    }
+                }
+                Item::Closed { conn } => drop(self.sessions_of.remove(conn)),
+                _ => {}
+            }
+        }
+    }
+
+    /// A connection has a session.
+    pub fn has_session(&mut self, conn: ConnId, session: SessionId) {
+        self.sessions_of.insert(conn, session);
+    }
+
+    fn note(&mut self, agenda: &mut Agenda, now: MonoMs) {
+        for note in std::mem::take(&mut self.fx.notes) {
+            agenda.say(|| format!("server: {}", note.text));
+            let expired = note.text.strip_prefix("session 0x").and_then(|rest| rest.split_once(" expired"));
+            if let Some(id) = expired.and_then(|(id, _)| u64::from_str_radix(id, 16).ok()) {
+                let session = SessionId(id.cast_signed());
+                let silent = now.0 - self.heard.get(&session).copied().unwrap_or(0);
+                self.expired.push((session, silent));
+            }
+        }
+    }
+
+    fn start_disk(&mut self, agenda: &mut Agenda, history: &mut History) -> Result<(), String> {
+        for effect in std::mem::take(&mut self.fx.disk) {
+            match effect {
+                DiskEffect::Append { shard, file, at, memory, len, ticket } => {
+                    let bytes = crate::base::memory::BatchMemory::bytes(&memory);
+                    let bytes = bytes.get(..len).ok_or("an append longer than its memory")?;
+                    let zxids = history.tap(bytes)?;
+                    let now = agenda.now().mono.0;
+                    for txn in history.txns.iter().rev().take_while(|txn| txn.head.zxid >= zxids.0) {
+                        self.heard.entry(txn.head.session).or_insert(now);
+                    }
+                    agenda.say(|| format!("shard {}: {} to {} go to {file} at {at}, {len} bytes", shard.0, zxids.0, zxids.1));
+                    self.pool.keep(&memory);
+                    self.appends.insert(ticket, InFlight { file, at, memory, len, zxids });
+                    agenda.disk_steps += 1;
+                    agenda.disk(Event::AppendEnds { life: self.number, ticket });
+                }
+                DiskEffect::Script { shard, script, ticket } => {
+                    let lane = shard.map_or(0, |s| s.idx() + 1);
+                    let queue = self.lanes.entry(lane).or_default();
+                    queue.push_back(Running { ticket, script, next: 0 });
+                    if queue.len() == 1 {
+                        agenda.disk(Event::ScriptStep { life: self.number, lane });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, agenda: &mut Agenda) {
+        for (front, outbox) in self.fx.outboxes.iter_mut() {
+            if !outbox.is_empty() {
+                let front = usize::from(front.0);
+                agenda.mail(front * 2 + 1, Event::Outbox { life: self.number, front, outbox: Box::new(std::mem::take(outbox)) });
+            }
+        }
+        let held = !self.keeper.takes_more();
+        if std::mem::replace(&mut self.held, held) && !held {
+            for front in 0..self.fronts.len() {
+                let conns: Vec<ConnId> = self.fronts[front].sockets.keys().copied().collect();
+                conns.into_iter().for_each(|conn| self.read(agenda, front, conn));
+            }
+        }
+    }
+
+    /// The keeper's mail reaches a front, which sends it on.
+    pub fn outbox(&mut self, agenda: &mut Agenda, front: usize, outbox: &Outbox) {
+        let now = agenda.now().mono;
+        let mut at = 0;
+        for part in &outbox.parts {
+            let bytes = &outbox.bytes[at..at + part.len];
+            at += part.len;
+            let host = &mut self.fronts[front];
+            let Some(socket) = host.sockets.get(&part.conn) else { continue };
+            if !bytes.is_empty() {
+                agenda.to_client(socket.link, bytes.to_vec());
+            }
+            let verdict = host.front.on_answered(part.conn, part.replies, part.then, 0, now, &mut host.burst);
+            if part.then == Then::Close {
+                self.cut(agenda, front, part.conn);
+            } else {
+                self.follow(agenda, front, part.conn, verdict);
+            }
+        }
+        self.flush_soon(agenda, front);
+    }
+}
