@@ -42,7 +42,9 @@ pub const CHOICES_MAX: usize = 12;
 /// What a sector sweep went through.
 #[derive(Clone, Debug, Default)]
 pub struct Swept {
-    /// Crash points, by the number of their choices.
+    /// Crash points with an append on its way, of which every subset was tried.
+    pub appending: u64,
+    /// Crash points of which every subset was tried, by the number of their choices.
     pub points: [u64; CHOICES_MAX + 1],
     /// Crash points with more choices; of each a few subsets were tried.
     pub larger: u64,
@@ -87,8 +89,8 @@ impl Ladder {
     }
 }
 
-/// Runs the workload once; at each crash point with at most [`CHOICES_MAX`] choices (at most `points_max` of them, until
-/// `deadline`) starts a server on every subset.
+/// Runs the workload once; at each crash point with at most [`CHOICES_MAX`] choices (until `points_max` of them
+/// had an append on its way, or the time is up) starts a server on every subset.
 ///
 /// # Errors
 /// The first subset that loses something, in words.
@@ -99,7 +101,7 @@ pub fn sectors(base: &Options, points_max: u64, budget: Duration, swept: &mut Sw
     world
         .run_watched(&mut |world| {
             ladder.climb(world);
-            if swept.whole() >= points_max || began.elapsed() > budget {
+            if swept.appending >= points_max || began.elapsed() > budget {
                 return Ok(());
             }
             sweep_point(world, &ladder, swept)
@@ -112,6 +114,7 @@ fn sweep_point(world: &World, ladder: &Ladder, swept: &mut Swept) -> Result<(), 
     let choices = disk.choices();
     let masks: Vec<u64> = if choices <= CHOICES_MAX {
         swept.points[choices] += 1;
+        swept.appending += u64::from(choices > 0 && world.is_appending());
         (0..1 << choices).collect()
     } else {
         swept.larger += 1;

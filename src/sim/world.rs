@@ -374,9 +374,9 @@ impl World {
         Err("nothing is left to happen".to_owned())
     }
 
-    /// Whether as many appends as it has shards, or all but one, are on their way: where a crash does most.
+    /// Whether appends are on their way, two of them where there is more than one shard: where a crash does most.
     fn is_busy(&self) -> bool {
-        let wanted = usize::from(self.options.shards.max(2)) - 1;
+        let wanted = usize::from(self.options.shards).min(2);
         matches!(&self.server, Server::Up(life) if life.appends.len() >= wanted)
     }
 
@@ -406,6 +406,12 @@ impl World {
             return Err(format!("recovered through {zxid}, but only {} transactions were written", self.history.txns.len()));
         }
         Ok((zxid, boot.tree().digest()))
+    }
+
+    /// Whether an append is on its way.
+    #[must_use]
+    pub fn is_appending(&self) -> bool {
+        matches!(&self.server, Server::Up(life) if !life.appends.is_empty())
     }
 
     /// What happened so far.
@@ -716,7 +722,7 @@ impl World {
         self.verdict = Some(Verdict::Passed);
         let mut prng = self.boot_prng.clone();
         match recover_server(&self.disk, &self.config, &mut prng) {
-            Ok(boot) => self.welcome_back(&boot),
+            Ok(boot) => self.welcome_back(&boot).and_then(|()| self.judge_start(&boot)),
             Err(_) if self.rotten => Ok(()),
             Err(error) => Err(format!("the last start is refused: {error}")),
         }
@@ -947,7 +953,7 @@ impl World {
         Ok(())
     }
 
-    /// What was recovered holds everything that anybody saw, and is what the model has there.
+    /// What was recovered holds everything that anybody saw.
     fn welcome_back(&mut self, boot: &Boot) -> Result<(), String> {
         let zxid = boot.last_zxid();
         match boot.case {
@@ -961,6 +967,12 @@ impl World {
         if let Some(digest) = self.digests.get(&zxid).filter(|digest| **digest != boot.tree().digest()) {
             return Err(format!("recovered {zxid} with digest {:x}, it was {digest:x}", boot.tree().digest()));
         }
+        Ok(())
+    }
+
+    /// The state with which the server goes on is what the model has at that place.
+    fn judge_start(&mut self, boot: &Boot) -> Result<(), String> {
+        let zxid = boot.last_zxid();
         self.judge(zxid)?;
         checks::same_tree(&mut self.replay, boot.tree()).map_err(|what| format!("recovered through {zxid}: {what}"))
     }
@@ -981,6 +993,8 @@ impl World {
             return Ok(());
         }
         let Server::Booting { boot, .. } = std::mem::replace(&mut self.server, Server::Down) else { return Ok(()) };
+        self.judge_start(&boot)?;
+        self.history.serves();
         let now = self.agenda.now();
         let fronts = self.options.fronts;
         let (keeper, startup) = boot.keeper(&self.config, usize::from(fronts), now);

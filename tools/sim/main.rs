@@ -50,7 +50,7 @@ struct Args {
     /// Minutes for the sector sweep.
     #[arg(long, default_value_t = 3.0)]
     minutes: f64,
-    /// Crash points of the sector sweep for each number of shards.
+    /// Crash points with an append on its way in the sector sweep, for each number of shards.
     #[arg(long, default_value_t = 200)]
     points: u64,
 }
@@ -122,7 +122,7 @@ fn sweep_sectors(args: &Args) -> ExitCode {
     for shards in shards {
         let (began, mut swept) = (Instant::now(), sweep::Swept::default());
         let mut seed = args.first_seed;
-        while swept.whole() < args.points && began.elapsed() < budget {
+        while swept.appending < args.points && began.elapsed() < budget {
             let options = sweep::workload(seed, *shards);
             if let Err(what) = sweep::sectors(&options, args.points, budget.saturating_sub(began.elapsed()), &mut swept) {
                 println!("{what}");
@@ -133,14 +133,15 @@ fn sweep_sectors(args: &Args) -> ExitCode {
         }
         let by_size: Vec<String> = swept.points.iter().enumerate().skip(1).map(|(n, count)| format!("{n}: {count}")).collect();
         println!(
-            "{shards} shards: every subset at {} crash points (by unsynced sectors and names: {}), {} larger ones in part, {} starts, {:.0} s",
+            "{shards} shards: every subset at {} crash points, {} of them with an append on its way (by unsynced sectors and names: {}), {} larger ones in part, {} starts, {:.0} s",
             swept.whole(),
+            swept.appending,
             by_size.join(", "),
             swept.larger,
             swept.starts,
             began.elapsed().as_secs_f64()
         );
-        if swept.whole() == 0 {
+        if swept.appending == 0 {
             println!("FAILED no crash point was found with {shards} shards");
             return ExitCode::FAILURE;
         }
