@@ -148,7 +148,7 @@ impl History {
         }
     }
 
-    /// A life begins with everything through `zxid`.
+    /// A start found everything through `zxid`. What was only readable may still be lost until the server serves.
     ///
     /// # Errors
     /// When something that anybody saw is lost, or something is there that nobody wrote.
@@ -164,8 +164,12 @@ impl History {
         }
         self.txns.truncate(zxid.0 as usize);
         self.landed.clear();
-        self.durable = zxid;
         Ok(())
+    }
+
+    /// The start made everything that was recovered durable: the server serves.
+    pub fn serves(&mut self) {
+        self.durable = Zxid(self.txns.len() as u64);
     }
 
     /// The transaction `zxid`.
