@@ -135,3 +135,77 @@ fn entry_text(entry: &AclEntry<'_>) -> String {
     let id = if scheme == "digest" { id.split(':').next().unwrap_or_default() } else { &id };
     format!("{scheme}:{id} ({:#x})", entry.perms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{ClusterId, SessionId, Zxid};
+    use crate::log::mark::{Mark, mark_path};
+    use crate::model::file::{FileOp, Script};
+    use crate::snapshot::SnapshotWriter;
+
+    fn shown(path: &Path) -> String {
+        let mut out = Vec::new();
+        run(path, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// A snapshot without nodes, as the writer makes it.
+    fn snapshot() -> Vec<u8> {
+        let head = Head { zxid: Zxid(9), cluster: ClusterId(5), generation: 2 };
+        let sessions = [SessionImage { session: SessionId(0x30), timeout_ms: 4000, password: [0xab; 16] }];
+        let acls = [AclImage { acl: 1, list: crate::model::acl::OPEN_UNSAFE }];
+        let mut writer = SnapshotWriter::begin(head, sessions.into_iter(), acls.into_iter());
+        writer.finish(7);
+        let mut bytes = Vec::new();
+        while let Some(Script { ops }) = writer.next_script() {
+            for op in ops {
+                if let FileOp::Write { at, bytes: piece, .. } = op {
+                    bytes.resize(bytes.len().max(at as usize + piece.len()), 0);
+                    bytes[at as usize..at as usize + piece.len()].copy_from_slice(&piece);
+                }
+            }
+            if writer.on_done() {
+                break;
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_snapshot_is_shown_with_its_records_but_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.snap");
+        let mut bytes = snapshot();
+        fs::write(&path, &bytes).unwrap();
+        let text = shown(&path);
+        assert!(
+            text.starts_with("snapshot at 0x9, cluster 00000000000000000000000000000005, generation 2\nsession 0x30 timeout 4000 ms\n"),
+            "{text}"
+        );
+        assert!(text.contains("ACL 1: world:anyone (0x1f)\nwhole snapshot at 0x9"), "{text}");
+        assert!(!text.contains("abab"), "{text}");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        assert!(shown(&path).contains("damaged: "), "{}", shown(&path));
+    }
+
+    #[test]
+    fn a_directory_is_shown_file_by_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        let mark = Mark { cluster: ClusterId(5), sequence: 1, generation: 2, durable: log::Identity::default() };
+        let mut sectors = vec![0; log::mark::MARK_FILE_BYTES];
+        let encoded = mark.encode();
+        sectors[..encoded.len()].copy_from_slice(&encoded);
+        fs::write(dir.path().join(mark_path().name), &sectors).unwrap();
+        fs::write(dir.path().join("log/other"), "hello").unwrap();
+        fs::write(dir.path().join("s.snap"), snapshot()).unwrap();
+        let text = shown(dir.path());
+        assert!(text.contains("mark sector 0: sequence 1, generation 2, durable through 0x0"), "{text}");
+        assert!(text.contains("5 bytes, neither log nor snapshot"), "{text}");
+        assert!(text.contains("1 sessions, 1 ACL lists, 0 nodes") && !text.contains("session 0x30"), "{text}");
+        assert_eq!(run(&dir.path().join("none"), &mut Vec::new()).unwrap_err().kind, Fatal::Directory);
+    }
+}

@@ -40,7 +40,7 @@ fn check_config(file: &std::path::Path, defines: &[(String, String)]) -> Result<
 /// The last line of a process that ends with a status.
 fn refusal(error: &FatalError) -> String {
     crate::runtime::flush_logging();
-    format!("ringkeeper: {error} (exit status {}, {})", error.kind.status(), error.kind.name())
+    format!("ringkeeper: status {}, {}: {error}", error.kind.status(), error.kind.name())
 }
 
 /// A line on standard output; when nobody reads it there is nothing to do.

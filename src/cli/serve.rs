@@ -29,7 +29,7 @@ fn read(file: Option<&Path>, overrides: &[(String, String)]) -> Result<(Config, 
     checked.into_config().map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(|finding| format!("  {finding}")).collect();
         let place = name.as_deref().unwrap_or("given with -D");
-        FatalError::new(Fatal::Configuration, format!("the configuration {place} is refused; correct the errors:\n{}\n", lines.join("\n")))
+        FatalError::new(Fatal::Configuration, format!("the configuration {place} is refused; correct the errors:\n{}", lines.join("\n")))
     })
 }
 

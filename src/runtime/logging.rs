@@ -44,14 +44,17 @@ pub fn flush() {
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         flush();
-        let what = panic.payload_as_str().unwrap_or("a panic without a text");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let what = text.unwrap_or("a panic without a text");
         let place = panic.location().map_or_else(String::new, |at| format!(" ({at})"));
         let status = Fatal::Invariant.status();
         // With standard error closed there is nobody to tell.
         let _ = writeln!(
             std::io::stderr().lock(),
-            "ringkeeper: {what}{place}. This is a defect of Ringkeeper: the process ends at once (status {status}), before anything wrong is \
-             acknowledged. Please report it with this message; what was acknowledged is kept, so start the server again"
+            "ringkeeper: status {status}, {}: {what}{place}. This is a defect of Ringkeeper: the process ends at once, before anything wrong is \
+             acknowledged. Please report it with this message; what was acknowledged is kept, so start the server again",
+            Fatal::Invariant.name()
         );
         std::process::exit(status);
     }));
@@ -64,5 +67,36 @@ pub fn log_note(note: &Note) {
         Level::Info => tracing::info!("{}", note.text),
         Level::Warn => tracing::warn!("{}", note.text),
         Level::Error => tracing::error!("{}", note.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set for the process that is to panic.
+    const CHILD: &str = "RINGKEEPER_TEST_PANICS";
+
+    #[test]
+    fn a_panic_on_any_thread_ends_the_process_and_says_that_it_is_a_defect() {
+        if std::env::var_os(CHILD).is_some() {
+            init(false, "info");
+            end_on_panic();
+            log_note(&Note { level: Level::Warn, text: "the line before".to_owned() });
+            let other = std::thread::spawn(|| crate::base::check::broken(format_args!("two is {}", 3)));
+            other.join().unwrap();
+            std::process::exit(0);
+        }
+        let name = "runtime::logging::tests::a_panic_on_any_thread_ends_the_process_and_says_that_it_is_a_defect";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(child.stderr).unwrap();
+        assert_eq!(child.status.code(), Some(30), "{said}");
+        let (log, last) = said.trim_end().rsplit_once('\n').unwrap();
+        assert!(log.ends_with("the line before"), "{said}");
+        assert!(last.starts_with("ringkeeper: status 30, invariant: invariant broken: two is 3 (") && last.contains("a defect"), "{said}");
     }
 }

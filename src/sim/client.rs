@@ -19,6 +19,9 @@ use crate::wire::client::decode::decode_request;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+/// Nodes in one transaction that fills the tree.
+const FILL_AT_ONCE: u16 = 100;
+
 /// How it stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -68,6 +71,7 @@ pub struct Client {
     seen: Zxid,
     identities: Rc<Vec<Identity>>,
     watches: Remembered,
+    filled: u16,
     auth: AuthOptions,
 }
 
@@ -93,6 +97,7 @@ impl Client {
             seen: Zxid::ZERO,
             identities: Rc::default(),
             watches: Remembered::default(),
+            filled: 0,
             auth,
         }
     }
@@ -133,14 +138,17 @@ impl Client {
             password[3] ^= 1;
         }
         let mut out = Vec::new();
-        put_connect(&mut out, &Connect {
-            protocol_version: 0,
-            last_zxid_seen: self.seen,
-            timeout_ms: options.session_timeout_ms as i32,
-            session: self.session,
-            password: &password,
-            read_only: (!self.short_form).then_some(false),
-        });
+        put_connect(
+            &mut out,
+            &Connect {
+                protocol_version: 0,
+                last_zxid_seen: self.seen,
+                timeout_ms: options.session_timeout_ms as i32,
+                session: self.session,
+                password: &password,
+                read_only: (!self.short_form).then_some(false),
+            },
+        );
         out
     }
 
@@ -367,6 +375,10 @@ impl Client {
     }
 
     fn any_request(&mut self, options: &Options, coverage: &mut Coverage) -> Frame {
+        if self.id == 0 && self.filled < options.bulk {
+            self.filled += FILL_AT_ONCE;
+            return workload::fill(self.filled - FILL_AT_ONCE, FILL_AT_ONCE);
+        }
         if options.sessions > 0 && self.prng.chance(u64::from(options.sessions), 200) {
             return workload::frame(&Request::CloseSession);
         }

@@ -210,21 +210,20 @@ impl SimDisk {
         self.stale.push((inode, number, old));
     }
 
-    /// A write was under way when the power failed: each of its sectors that would differ is there or not.
-    /// Returns whether it was torn, some sectors there and others not.
+    /// A write was under way when the process ended: each of its sectors that would differ can be read or not, and none is
+    /// durable yet (the power may fail next). Returns whether it was torn, some sectors there and others not.
     pub fn tear(&mut self, path: &FilePath, at: u64, bytes: &[u8], keep: &mut dyn FnMut() -> bool) -> bool {
         let Some(inode) = self.file(path) else { return false };
         let file = &mut self.inodes[inode];
         let (mut kept, mut lost) = (0, 0);
         for (idx, chunk) in bytes.chunks(SECTOR_BYTES).enumerate() {
             let from = at as usize + idx * SECTOR_BYTES;
-            if file.durable.get(from..from + chunk.len()) == Some(chunk) {
+            if file.volatile.get(from..from + chunk.len()) == Some(chunk) {
                 continue;
             }
             if keep() {
                 kept += 1;
                 file.write(from, chunk);
-                file.keep(from / SECTOR_BYTES);
             } else {
                 lost += 1;
             }
@@ -255,7 +254,9 @@ impl SimDisk {
             })
             .cloned()
             .collect();
-        orphans.iter().for_each(|path| drop(self.durable_names.remove(path)));
+        for path in &orphans {
+            self.durable_names.remove(path);
+        }
         self.names = self.durable_names.clone();
         self.inodes.iter_mut().for_each(|inode| inode.power_fails(keep));
     }
@@ -408,7 +409,10 @@ mod tests {
     #[test]
     fn only_what_was_synced_surely_survives() {
         let mut disk = SimDisk::new();
-        run(&mut disk, &[FileOp::Create(path("a")), FileOp::Write { path: path("a"), at: 0, bytes: vec![1; 600] }, FileOp::Sync(path("a"))]);
+        run(
+            &mut disk,
+            &[FileOp::Create(path("a")), FileOp::Write { path: path("a"), at: 0, bytes: vec![1; 600] }, FileOp::Sync(path("a"))],
+        );
         let mut lost = disk.clone();
         lost.power_fails(&mut || false);
         assert_eq!(content(&lost, "a"), None, "the name wasn't synced");

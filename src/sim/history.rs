@@ -125,7 +125,8 @@ impl History {
     /// When it isn't a whole batch, or doesn't follow what was written before.
     pub fn tap(&mut self, bytes: &[u8]) -> Result<(Zxid, Zxid), String> {
         let header = Header::read(bytes).map_err(|e| format!("an append that is no batch: {e}"))?;
-        let body = bytes.get(HEADER_BYTES..HEADER_BYTES + header.replicated.body_len as usize).ok_or("a batch is longer than its append")?;
+        let body =
+            bytes.get(HEADER_BYTES..HEADER_BYTES + header.replicated.body_len as usize).ok_or("a batch is longer than its append")?;
         for record in Records::new(body) {
             let record = record.map_err(|e| format!("a batch with a bad record: {e}"))?;
             let head = record.head();
@@ -147,7 +148,7 @@ impl History {
         }
     }
 
-    /// A life begins with everything through `zxid`.
+    /// A start found everything through `zxid`. What was only readable may still be lost until the server serves.
     ///
     /// # Errors
     /// When something that anybody saw is lost, or something is there that nobody wrote.
@@ -163,8 +164,12 @@ impl History {
         }
         self.txns.truncate(zxid.0 as usize);
         self.landed.clear();
-        self.durable = zxid;
         Ok(())
+    }
+
+    /// The start made everything that was recovered durable: the server serves.
+    pub fn serves(&mut self) {
+        self.durable = Zxid(self.txns.len() as u64);
     }
 
     /// The transaction `zxid`.

@@ -85,6 +85,7 @@ pub struct Life {
     dones: Vec<DiskDone>,
     tick_due: bool,
     turn_due: bool,
+    turn_wanted: bool,
     held: bool,
     /// Appends on their way, by ticket.
     pub appends: BTreeMap<Ticket, InFlight>,
@@ -93,6 +94,8 @@ pub struct Life {
     stopping_since: Option<MonoMs>,
     /// When something was last heard of each session, in milliseconds.
     pub heard: BTreeMap<SessionId, u64>,
+    /// When a client last learned that it has its session, in milliseconds: the server knew a little earlier.
+    pub resumed: BTreeMap<SessionId, u64>,
     sessions_of: BTreeMap<ConnId, SessionId>,
     /// Sessions that expired in the last turn, with the time they were silent.
     pub expired: Vec<(SessionId, u64)>,
@@ -101,7 +104,14 @@ pub struct Life {
 impl Life {
     /// A process over recovered state; `startup` are its first disk effects.
     #[must_use]
-    pub fn new(number: u64, keeper: Keeper<HeapMemory>, startup: Vec<DiskEffect<HeapMemory>>, fronts: u8, options: FrontOptions, now: Now) -> Life {
+    pub fn new(
+        number: u64,
+        keeper: Keeper<HeapMemory>,
+        startup: Vec<DiskEffect<HeapMemory>>,
+        fronts: u8,
+        options: FrontOptions,
+        now: Now,
+    ) -> Life {
         let front = |id: u8| FrontHost {
             front: Front::new(FrontId(u16::from(id)), options),
             burst: Burst::default(),
@@ -121,11 +131,13 @@ impl Life {
             dones: Vec::new(),
             tick_due: false,
             turn_due: false,
+            turn_wanted: false,
             held: false,
             appends: BTreeMap::new(),
             lanes: BTreeMap::new(),
             stopping_since: None,
             heard,
+            resumed: BTreeMap::new(),
             sessions_of: BTreeMap::new(),
             expired: Vec::new(),
         }
@@ -234,6 +246,12 @@ impl Life {
         }
     }
 
+    /// The turn that the keeper wanted is due.
+    pub fn wanted(&mut self, agenda: &mut Agenda) {
+        self.turn_wanted = false;
+        self.turn_soon(agenda);
+    }
+
     fn turn_soon(&mut self, agenda: &mut Agenda) {
         if !std::mem::replace(&mut self.turn_due, true) {
             agenda.after(1, Event::Turn { life: self.number });
@@ -275,8 +293,8 @@ impl Life {
         }
         self.start_disk(agenda, history)?;
         self.deliver(agenda);
-        if self.keeper.wants_turn() {
-            self.turn_soon(agenda);
+        if self.keeper.wants_turn() && !std::mem::replace(&mut self.turn_wanted, true) {
+            agenda.mail(100, Event::Wanted { life: self.number });
         }
         Ok(self.mood(now.mono))
     }
@@ -307,7 +325,8 @@ impl Life {
     }
 
     /// A connection has a session.
-    pub fn has_session(&mut self, conn: ConnId, session: SessionId) {
+    pub fn has_session(&mut self, conn: ConnId, session: SessionId, now: MonoMs) {
+        self.resumed.insert(session, now.0);
         self.sessions_of.insert(conn, session);
     }
 

@@ -115,6 +115,10 @@ options! {
     acls: u8,
     /// Weight of requests that are refused.
     bad: u8,
+    /// Weight of quotas. They aren't enforced: limits count once they are applied, which no client can tell from outside.
+    quotas: u8,
+    /// Nodes that one client makes first, so that a snapshot takes many turns.
+    bulk: u16,
     /// Weight of disconnects, moves, closes and silence.
     sessions: u8,
     /// Whether TTL nodes are enabled.
@@ -169,6 +173,8 @@ impl Options {
             acls: weight(p, 2),
             bad: weight(p, 2),
             sessions: weight(p, 2),
+            quotas: pick(p, &[0, 0, 0, 2]) as u8,
+            bulk: pick(p, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 300]) as u16,
             extended_types: p.chance(1, 2),
             skip_acl: p.chance(1, 8),
             crash_at_step: 0,

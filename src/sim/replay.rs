@@ -155,7 +155,10 @@ impl Replay {
         if !op.is_write() {
             if zxid < asked.seen_by_anybody {
                 let floor = asked.seen_by_anybody;
-                return Err(format!("{} was answered at {zxid}, although {floor} was acknowledged before it was sent", describe(history, idx)));
+                return Err(format!(
+                    "{} was answered at {zxid}, although {floor} was acknowledged before it was sent",
+                    describe(history, idx)
+                ));
             }
             reads.entry(zxid).or_default().push(idx);
             return Ok(());
@@ -165,7 +168,11 @@ impl Replay {
                 return Err(format!("{} was acknowledged at {zxid}, the log has it at {logged:?}", describe(history, idx)));
             }
             if zxid <= asked.seen_by_anybody {
-                return Err(format!("{} got {zxid}, although {} was seen before it was sent", describe(history, idx), asked.seen_by_anybody));
+                return Err(format!(
+                    "{} got {zxid}, although {} was seen before it was sent",
+                    describe(history, idx),
+                    asked.seen_by_anybody
+                ));
             }
             return Ok(());
         }
@@ -275,7 +282,12 @@ impl Replay {
     }
 
     /// One transaction further.
-    fn step(&mut self, history: &mut History, by_number: &BTreeMap<(SessionId, i32), usize>, coverage: &mut Coverage) -> Result<(), String> {
+    fn step(
+        &mut self,
+        history: &mut History,
+        by_number: &BTreeMap<(SessionId, i32), usize>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
         let zxid = Zxid(self.at.0 + 1);
         let txn = history.txn(zxid).cloned().ok_or_else(|| format!("{zxid} was never written"))?;
         let before = self.lists_of(&txn);
@@ -316,7 +328,13 @@ impl Replay {
         Ok(gone)
     }
 
-    fn write(&mut self, history: &History, txn: &Txn, by_number: &BTreeMap<(SessionId, i32), usize>, coverage: &mut Coverage) -> Result<(), String> {
+    fn write(
+        &mut self,
+        history: &History,
+        txn: &Txn,
+        by_number: &BTreeMap<(SessionId, i32), usize>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
         let zxid = txn.head.zxid;
         let idx = *by_number
             .get(&(txn.head.session, txn.head.cxid))

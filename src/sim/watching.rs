@@ -9,7 +9,7 @@ use super::history::{Arrived, Asked, Caused, ConnLog, History, Reply};
 use super::replay::describe;
 use crate::auth::{self, AuthOptions};
 use crate::base::ids::{SessionId, Zxid};
-use crate::model::acl::{AclList, Identity, perms, permits};
+use crate::model::acl::{AclList, Identity, permits, perms};
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::request::{Request, SetWatches};
@@ -145,6 +145,10 @@ impl Walk<'_> {
             }
             return Ok(());
         }
+        if reply.zxid < 0 {
+            // Some refusals name no place.
+            return Ok(());
+        }
         let zxid = Zxid::from_i64(reply.zxid);
         if zxid < self.at {
             return Err(format!("{} was answered at {zxid} after {}", describe(self.history, idx), self.at));
@@ -184,7 +188,14 @@ impl Walk<'_> {
         due
     }
 
-    fn register(&mut self, idx: usize, asked: &Asked, op: OpCode, reply: &Reply, caught_up: Vec<(i64, EventType, Vec<u8>)>) -> Result<(), String> {
+    fn register(
+        &mut self,
+        idx: usize,
+        asked: &Asked,
+        op: OpCode,
+        reply: &Reply,
+        caught_up: Vec<(i64, EventType, Vec<u8>)>,
+    ) -> Result<(), String> {
         let request = decode_request(op, &asked.body);
         let is_set_watches = matches!(request, Ok(Request::SetWatches(_)));
         if !is_set_watches && !caught_up.is_empty() {

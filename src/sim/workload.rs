@@ -84,6 +84,7 @@ fn data(p: &mut Prng) -> Option<Vec<u8>> {
         0 => return None,
         1 => 0,
         2 => p.between(2000, 9000),
+        4..=11 => p.between(300, 1800),
         3 => p.between(10_000, 30_000),
         _ => p.between(1, 120),
     };
@@ -192,6 +193,36 @@ fn bad(p: &mut Prng) -> Frame {
     }
 }
 
+/// Quotas are nodes like others: their own, the limits, what is used of them.
+fn quota(p: &mut Prng) -> Frame {
+    let of = ["/a", "/a/x", "/q"][p.index(3)];
+    let path = |tail: &str| format!("/zookeeper/quota{of}{tail}").into_bytes();
+    let limits = format!("count={0},bytes={1}=;byteHardLimit={1};countHardLimit={0}", p.between(3, 9), p.between(100, 900)).into_bytes();
+    let (node, limits_node, stats) = (path(""), path("/zookeeper_limits"), path("/zookeeper_stats"));
+    let create = |path: &[u8], data: &[u8]| {
+        frame(&Request::Create(Create { op: CreateOp::Create2, path, data: Some(data), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 }))
+    };
+    match p.below(8) {
+        0 => create(b"/zookeeper/quota/a", b""),
+        1 => create(&node, b""),
+        2 => create(&stats, b"count=0,bytes=0"),
+        3 => create(&limits_node, &limits),
+        4 => frame(&Request::SetData { path: &limits_node, data: Some(&limits), version: -1 }),
+        5 => frame(&Request::Delete { path: &limits_node, version: -1 }),
+        _ => frame(&Request::GetData { path: &stats, watch: false }),
+    }
+}
+
+/// Nodes that fill the tree, numbered from `from`, in one transaction.
+#[must_use]
+pub fn fill(from: u16, count: u16) -> Frame {
+    let paths: Vec<Vec<u8>> = (from..from + count).map(|n| format!("/f{n}").into_bytes()).collect();
+    let create = |path| {
+        Request::Create(Create { op: CreateOp::Create, path, data: Some(b"full"), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 })
+    };
+    frame(&Request::Multi(paths.iter().map(|path| create(path)).collect()))
+}
+
 /// Draws one request.
 #[must_use]
 pub fn draw(p: &mut Prng, options: &Options) -> Frame {
@@ -205,6 +236,7 @@ pub fn draw(p: &mut Prng, options: &Options) -> Frame {
         options.syncs,
         options.acls,
         options.bad,
+        options.quotas,
         1,
     ];
     let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
@@ -233,6 +265,7 @@ pub fn draw(p: &mut Prng, options: &Options) -> Frame {
             frame(&Request::SetAcl { path: &path, acl: acl.as_deref(), version })
         }
         8 => bad(p),
+        9 => quota(p),
         _ => frame(if p.chance(1, 3) { &Request::WhoAmI } else { &Request::Ping }),
     }
 }

@@ -35,6 +35,7 @@ pub enum Event {
     Flush { life: u64, front: usize },
     Outbox { life: u64, front: usize, outbox: Box<Outbox> },
     Turn { life: u64 },
+    Wanted { life: u64 },
     Tick { life: u64 },
     AppendEnds { life: u64, ticket: Ticket },
     ScriptStep { life: u64, lane: usize },
@@ -191,6 +192,7 @@ pub struct World {
     boot_prng: Prng,
     requests: u32,
     endings: Vec<u32>,
+    end_at_step: Option<(u64, Ending)>,
     rot_left: u8,
     rotten: bool,
     clean: bool,
@@ -206,6 +208,8 @@ pub struct World {
 
 /// Virtual time after which a run that isn't done is stuck.
 const STUCK_US: u64 = 3_600_000_000;
+/// Steps that a crash waits for the disk to be busy.
+const PATIENCE_STEPS: u64 = 60;
 /// Longest pause of a client in the quiet phase.
 const POLITE_US: u64 = 800_000;
 /// Events after which a run that isn't done is stuck.
@@ -240,7 +244,8 @@ impl World {
         let root = Prng::from_seed(options.seed);
         let mut prng = root.stream("world");
         let auth = AuthOptions { digest_enabled: true, super_digest: Some(workload::SUPER_DIGEST.into()), ensemble_names: Vec::new() };
-        let clients = (0..usize::from(options.clients)).map(|id| Client::new(id, root.stream(&format!("client-{id}")), auth.clone())).collect();
+        let clients =
+            (0..usize::from(options.clients)).map(|id| Client::new(id, root.stream(&format!("client-{id}")), auth.clone())).collect();
         let mut endings: Vec<u32> = (0..options.endings).map(|_| prng.between(1, u64::from(options.requests)) as u32).collect();
         endings.sort_unstable();
         let model = super::model::ModelOptions {
@@ -282,6 +287,7 @@ impl World {
             prng,
             requests: 0,
             endings,
+            end_at_step: None,
             rot_left: options.rot,
             rotten: false,
             clean: false,
@@ -320,6 +326,14 @@ impl World {
     /// # Errors
     /// The first thing that is wrong, in words.
     pub fn run(&mut self) -> Result<Verdict, String> {
+        self.run_watched(&mut |_| Ok(()))
+    }
+
+    /// The same, with a look at the world after every step of the disk.
+    ///
+    /// # Errors
+    /// As [`World::run`], and what `look` finds.
+    pub fn run_watched(&mut self, look: &mut dyn FnMut(&World) -> Result<(), String>) -> Result<Verdict, String> {
         self.agenda.at(0, Event::Start);
         for client in 0..self.clients.len() {
             let late = self.prng.between(0, 20_000);
@@ -341,6 +355,15 @@ impl World {
             if let Some(verdict) = self.verdict {
                 return Ok(verdict);
             }
+            if steps < self.agenda.disk_steps {
+                look(self)?;
+            }
+            if let Some((at, ending)) = self.end_at_step.filter(|(at, _)| *at <= self.agenda.disk_steps)
+                && (self.is_busy() || self.agenda.disk_steps > at + PATIENCE_STEPS)
+            {
+                self.end_at_step = None;
+                self.end(ending)?;
+            }
             let at = self.options.crash_at_step;
             if steps < at && at <= self.agenda.disk_steps {
                 self.end(Ending::Power)?;
@@ -350,6 +373,52 @@ impl World {
             }
         }
         Err("nothing is left to happen".to_owned())
+    }
+
+    /// Whether appends are on their way, two of them where there is more than one shard: where a crash does most.
+    fn is_busy(&self) -> bool {
+        let wanted = usize::from(self.options.shards).min(2);
+        matches!(&self.server, Server::Up(life) if life.appends.len() >= wanted)
+    }
+
+    /// The disk as it would be if the power failed now, before anything is chosen: what was on its way is written, not durable.
+    #[must_use]
+    pub fn disk_in_flight(&self) -> SimDisk {
+        let mut disk = self.disk.clone();
+        if let Server::Up(life) = &self.server {
+            for append in life.appends.values() {
+                disk.tear(&append.file, append.at, &append.memory.bytes()[..append.len], &mut || true);
+            }
+        }
+        disk
+    }
+
+    /// Starts a server from `disk` and says what it recovered: how far, and the digest of the tree.
+    ///
+    /// # Errors
+    /// When it refuses, or lacks something that is durable.
+    pub fn recover_from(&self, disk: &SimDisk) -> Result<(Zxid, u64), String> {
+        let boot = recover_server(disk, &self.config, &mut self.boot_prng.clone()).map_err(|e| format!("the start is refused: {e}"))?;
+        let zxid = boot.last_zxid();
+        if zxid < self.history.durable || zxid < self.history.seen_by_anybody {
+            return Err(format!("durable through {}, recovered through {zxid}: a lost write", self.history.durable));
+        }
+        if zxid.0 > self.history.txns.len() as u64 {
+            return Err(format!("recovered through {zxid}, but only {} transactions were written", self.history.txns.len()));
+        }
+        Ok((zxid, boot.tree().digest()))
+    }
+
+    /// Whether an append is on its way.
+    #[must_use]
+    pub fn is_appending(&self) -> bool {
+        matches!(&self.server, Server::Up(life) if !life.appends.is_empty())
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     fn life(&mut self, number: u64) -> Option<(&mut Life, &mut Agenda, &mut History)> {
@@ -379,6 +448,11 @@ impl World {
                 }
             }
             Event::Turn { life } => return self.turn(life),
+            Event::Wanted { life } => {
+                if let Some((life, agenda, _)) = self.life(life) {
+                    life.wanted(agenda);
+                }
+            }
             Event::Tick { life } => {
                 if let Some((life, agenda, _)) = self.life(life) {
                     life.tick(agenda);
@@ -504,7 +578,7 @@ impl World {
                 let session = self.clients[client].session();
                 self.agenda.say(|| format!("client {client} has {session}"));
                 if let (Server::Up(life), Some(conn)) = (&mut self.server, conn) {
-                    life.has_session(conn, session);
+                    life.has_session(conn, session, self.agenda.now().mono);
                 }
                 self.agenda.after(1, Event::Act { client, link });
             }
@@ -531,7 +605,11 @@ impl World {
         if self.clients[client].phase != Phase::Up || self.clients[client].link != link {
             return;
         }
-        let think_us = if self.stage == Stage::Work { 2 * u64::from(self.options.think_ms) * 1000 } else { POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300) };
+        let think_us = if self.stage == Stage::Work {
+            2 * u64::from(self.options.think_ms) * 1000
+        } else {
+            POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300)
+        };
         let mut pause = self.prng.between(1, think_us);
         let may_ask = self.stage == Stage::Quiet || self.stage == Stage::Work && self.requests < self.options.requests;
         if may_ask {
@@ -574,8 +652,13 @@ impl World {
             if self.requests >= at {
                 self.endings.remove(0);
                 let ending = self.draw_ending();
-                let late = self.prng.between(0, 3000);
-                self.agenda.after(late, Event::End { ending, life: None });
+                if ending == Ending::Stop || self.prng.chance(1, 4) {
+                    let late = self.prng.between(0, 3000);
+                    self.agenda.after(late, Event::End { ending, life: None });
+                } else {
+                    // Where it hurts: between two steps of the disk.
+                    self.end_at_step = Some((self.agenda.disk_steps + self.prng.between(1, 12), ending));
+                }
             }
         } else if self.requests >= self.options.requests && !self.full {
             self.stage = Stage::Calming;
@@ -628,9 +711,13 @@ impl World {
         let now_ms = self.agenda.now().mono.0;
         let ticks_ms = 3 * u64::from(self.options.tick_ms);
         for image in life.keeper.sessions().images() {
-            let silent = now_ms - life.heard.get(&image.session).copied().unwrap_or(now_ms);
+            let sign = |from: &BTreeMap<_, u64>| from.get(&image.session).copied().unwrap_or(0);
+            let silent = now_ms - sign(&life.heard).max(sign(&life.resumed));
             if silent > u64::from(image.timeout_ms) + ticks_ms {
-                return Err(format!("session {} lives after {silent} ms of silence, its timeout is {} ms", image.session, image.timeout_ms));
+                return Err(format!(
+                    "session {} lives after {silent} ms of silence, its timeout is {} ms",
+                    image.session, image.timeout_ms
+                ));
             }
         }
         let applied = life.keeper.applied();
@@ -643,7 +730,7 @@ impl World {
         self.verdict = Some(Verdict::Passed);
         let mut prng = self.boot_prng.clone();
         match recover_server(&self.disk, &self.config, &mut prng) {
-            Ok(boot) => self.welcome_back(&boot),
+            Ok(boot) => self.welcome_back(&boot).and_then(|()| self.judge_start(&boot)),
             Err(_) if self.rotten => Ok(()),
             Err(error) => Err(format!("the last start is refused: {error}")),
         }
@@ -796,18 +883,32 @@ impl World {
         if matches!(server, Server::Booting { .. }) {
             self.coverage.hit("boot-crash");
         }
+        let mut in_flight = false;
         if let Server::Up(life) = &server {
             self.marked = life.keeper.log().marked_zxid();
             for append in life.appends.values() {
-                if self.disk.tear(&append.file, append.at, &append.memory.bytes()[..append.len], &mut keep) {
+                // With the power, each sector is asked for once, below.
+                let mut there = || ending == Ending::Power || keep();
+                let torn = self.disk.tear(&append.file, append.at, &append.memory.bytes()[..append.len], &mut there);
+                self.agenda.say(|| format!("{} to {} were on their way to {} at {}", append.zxids.0, append.zxids.1, append.file, append.at));
+                in_flight = true;
+                if torn {
                     self.coverage.hit("torn-append");
                 }
             }
         }
         match ending {
             Ending::Power => {
+                let (mut kept, mut lost) = (false, false);
                 self.coverage.hit("power-failure");
-                self.disk.power_fails(&mut keep);
+                self.disk.power_fails(&mut || {
+                    let keeps = keep();
+                    (kept, lost) = (kept | keeps, lost | !keeps);
+                    keeps
+                });
+                if in_flight && kept && lost {
+                    self.coverage.hit("torn-append");
+                }
             }
             Ending::Kill => self.coverage.hit("kill"),
             Ending::Stop => {}
@@ -860,7 +961,7 @@ impl World {
         Ok(())
     }
 
-    /// What was recovered holds everything that anybody saw, and is what the model has there.
+    /// What was recovered holds everything that anybody saw.
     fn welcome_back(&mut self, boot: &Boot) -> Result<(), String> {
         let zxid = boot.last_zxid();
         match boot.case {
@@ -874,6 +975,12 @@ impl World {
         if let Some(digest) = self.digests.get(&zxid).filter(|digest| **digest != boot.tree().digest()) {
             return Err(format!("recovered {zxid} with digest {:x}, it was {digest:x}", boot.tree().digest()));
         }
+        Ok(())
+    }
+
+    /// The state with which the server goes on is what the model has at that place.
+    fn judge_start(&mut self, boot: &Boot) -> Result<(), String> {
+        let zxid = boot.last_zxid();
         self.judge(zxid)?;
         checks::same_tree(&mut self.replay, boot.tree()).map_err(|what| format!("recovered through {zxid}: {what}"))
     }
@@ -894,6 +1001,8 @@ impl World {
             return Ok(());
         }
         let Server::Booting { boot, .. } = std::mem::replace(&mut self.server, Server::Down) else { return Ok(()) };
+        self.judge_start(&boot)?;
+        self.history.serves();
         let now = self.agenda.now();
         let fronts = self.options.fronts;
         let (keeper, startup) = boot.keeper(&self.config, usize::from(fronts), now);

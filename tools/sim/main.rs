@@ -10,6 +10,7 @@ use ringkeeper::sim::run::run;
 use ringkeeper::sim::sweep;
 use ringkeeper::sim::world::Verdict;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Runs the whole server in a simulated world, from a seed.
 #[derive(Parser, Debug)]
@@ -45,6 +46,15 @@ struct Args {
     /// Crashes a workload at every step of its disk.
     #[arg(long)]
     crash_sweep: bool,
+    /// Tries every subset of unsynced sectors at many crash points, for 1, 2 and 4 shards.
+    #[arg(long)]
+    sector_sweep: bool,
+    /// Minutes for the sector sweep.
+    #[arg(long, default_value_t = 3.0)]
+    minutes: f64,
+    /// Crash points with an append on its way in the sector sweep, for each number of shards.
+    #[arg(long, default_value_t = 200)]
+    points: u64,
     /// What to do instead of simulating.
     #[command(subcommand)]
     instead: Option<Instead>,
@@ -75,6 +85,9 @@ fn main() -> ExitCode {
     }
     if let Some(Instead::Serve { file }) = args.instead {
         return serve(file);
+    }
+    if args.sector_sweep {
+        return sweep_sectors(&args);
     }
     match plans(&args) {
         Ok(plans) if args.seed.is_some() && !args.crash_sweep => one(&plans[0], args.verbose),
@@ -108,8 +121,7 @@ fn plans(args: &Args) -> Result<Vec<Options>, String> {
     let seeds = args.seed.map_or(args.first_seed..args.first_seed.saturating_add(args.seeds), |seed| seed..seed.saturating_add(1));
     let mut plans = Vec::new();
     for seed in seeds {
-        let mut options =
-            if args.crash_sweep { sweep::workload(seed, args.shards.unwrap_or(2)) } else { Options::draw(seed) };
+        let mut options = if args.crash_sweep { sweep::workload(seed, args.shards.unwrap_or(2)) } else { Options::draw(seed) };
         if let Some(shards) = args.shards {
             options.shards = shards;
         }
@@ -124,6 +136,41 @@ fn plans(args: &Args) -> Result<Vec<Options>, String> {
         }
     }
     Ok(plans)
+}
+
+/// A third of the time for each number of shards; several workloads where one has too few crash points.
+fn sweep_sectors(args: &Args) -> ExitCode {
+    let all = [1, 2, 4];
+    let shards = args.shards.as_ref().map_or(&all[..], std::slice::from_ref);
+    let budget = Duration::from_secs_f64(args.minutes * 60.0 / shards.len() as f64);
+    for shards in shards {
+        let (began, mut swept) = (Instant::now(), sweep::Swept::default());
+        let mut seed = args.first_seed;
+        while swept.appending < args.points && began.elapsed() < budget {
+            let options = sweep::workload(seed, *shards);
+            if let Err(what) = sweep::sectors(&options, args.points, budget.saturating_sub(began.elapsed()), &mut swept) {
+                println!("{what}");
+                println!("FAILED {options}");
+                return ExitCode::FAILURE;
+            }
+            seed += 1;
+        }
+        let by_size: Vec<String> = swept.points.iter().enumerate().skip(1).map(|(n, count)| format!("{n}: {count}")).collect();
+        println!(
+            "{shards} shards: every subset at {} crash points, {} of them with an append on its way (by unsynced sectors and names: {}), {} larger ones in part, {} starts, {:.0} s",
+            swept.whole(),
+            swept.appending,
+            by_size.join(", "),
+            swept.larger,
+            swept.starts,
+            began.elapsed().as_secs_f64()
+        );
+        if swept.appending == 0 {
+            println!("FAILED no crash point was found with {shards} shards");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn one(options: &Options, verbose: bool) -> ExitCode {
@@ -143,7 +190,7 @@ fn one(options: &Options, verbose: bool) -> ExitCode {
 }
 
 fn many(plans: &[Options], args: &Args) -> ExitCode {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let Tally { passed, refused, failed, coverage } = run_all(plans, args.jobs);
     let met: Vec<String> = coverage.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     println!("met (runs): {}", met.join(", "));
@@ -153,7 +200,9 @@ fn many(plans: &[Options], args: &Args) -> ExitCode {
         println!("FAILED {options}");
         return ExitCode::FAILURE;
     }
-    let missing = coverage.missing(passed + refused);
+    let mut missing = coverage.missing(passed + refused);
+    // A hole needs two stripes.
+    missing.retain(|kind| *kind != "case-F" || args.shards != Some(1));
     if !args.crash_sweep && args.set.is_empty() && args.mutant.is_none() && plans.len() >= 300 && !missing.is_empty() {
         println!("FAILED hardly any run met: {}", missing.join(", "));
         return ExitCode::FAILURE;

@@ -78,10 +78,16 @@ impl<M: BatchMemory> Keeper<M> {
                 // The very bytes that this process encoded.
                 let record = record.unwrap_or_else(|what| broken(format_args!("a record of the batch through {}: {what}", batch.last())));
                 self.apply(cx, &record);
+                // At once: a write behind a sync or a refusal must be at the head of its queue when its own turn comes.
+                self.open_gates(cx);
                 // The batch's bytes count once, with its first record.
                 self.snapshots.on_applied(std::mem::take(&mut body_len));
             }
         }
+    }
+
+    /// Answers whoever waited for what is applied now.
+    fn open_gates(&mut self, cx: &mut Cx<'_, M>) {
         while let Some(gate) = self.gates.front().copied().filter(|g| g.at <= self.applied) {
             self.gates.pop_front();
             if let Some(idx) = self.conns.find(gate.conn) {

@@ -37,6 +37,8 @@ mod replies;
 mod snapshots;
 pub mod stats;
 mod upkeep;
+#[cfg(test)]
+mod tests;
 mod watching;
 mod words;
 mod writes;

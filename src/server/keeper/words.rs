@@ -397,3 +397,6 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

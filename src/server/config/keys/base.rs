@@ -1,7 +1,7 @@
 //! Keys of addresses, directories, the clock of sessions.
 
 use super::super::kind::Kind;
-use super::{Key, honoured, moot, refused};
+use super::{Key, honoured, later, moot};
 
 /// In the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
@@ -10,8 +10,8 @@ pub(super) const KEYS: &[Key] = &[
     honoured("clientPort", Kind::PORT, "none; required in a file", "port for clients; 0 takes a free one"),
     honoured("clientPortAddress", Kind::Name, "all addresses", "address for clients"),
     honoured("clientPortListenBacklog", Kind::OR_MINUS_ONE, "-1", "connections that wait to be accepted; -1: the system's choice"),
-    refused("secureClientPort", Kind::PORT, "none", "", "port for clients with TLS"),
-    refused("secureClientPortAddress", Kind::Name, "all addresses", "", "address for clients with TLS"),
+    later("secureClientPort", Kind::PORT, "none", "", "port for clients with TLS: none is opened"),
+    later("secureClientPortAddress", Kind::Name, "all addresses", "", "address for clients with TLS"),
     honoured("tickTime", Kind::Int { min: 1, max: 3_600_000 }, "3000", "ms; unit of session expiry"),
     honoured("minSessionTimeout", Kind::OR_MINUS_ONE, "2 * tickTime", "ms; lowest session timeout that is granted; -1: the default"),
     honoured("maxSessionTimeout", Kind::OR_MINUS_ONE, "20 * tickTime", "ms; highest session timeout that is granted; -1: the default"),

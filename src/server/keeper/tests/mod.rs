@@ -1,0 +1,5 @@
+//! The keeper from the outside: requests in, what clients receive out.
+
+mod answers;
+mod bench;
+mod watches;

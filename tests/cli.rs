@@ -1,0 +1,235 @@
+//! The program as an operator meets it: each refusal of a start ends with its own status and one message that names the place and
+//! the remedy, touches nothing, and a start that goes through says one line.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ringkeeper");
+/// Longer than any start or end takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory with a configuration in it.
+struct Place(TempDir);
+
+impl Place {
+    fn new(lines: &str) -> Place {
+        let dir = TempDir::new().expect("a temporary directory");
+        let text = format!("dataDir={}\nclientPortAddress=127.0.0.1\nclientPort=0\n{lines}\n", dir.path().join("data").display());
+        fs::write(dir.path().join("zoo.cfg"), text).expect("a writable directory");
+        Place(dir)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn serve(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").arg(self.path("zoo.cfg")).args(more);
+        command
+    }
+}
+
+/// A server that said that it is ready.
+struct Server {
+    child: Child,
+    ready: String,
+    port: u16,
+}
+
+impl Server {
+    fn start(mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut ready).expect("a readable pipe");
+        let client = ready.split(' ').find_map(|word| word.strip_prefix("client=")).unwrap_or_default();
+        let port = client.rsplit(':').next().and_then(|port| port.parse().ok());
+        let Some(port) = port else {
+            let output = child.wait_with_output().expect("an end");
+            panic!("no ready line: {ready:?}, {output:?}");
+        };
+        Server { child, ready, port }
+    }
+
+    fn ask(&self, word: &str) -> String {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("an open port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(word.as_bytes()).expect("a taker");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// Sends a signal; returns the status, and what else was said on standard output.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill");
+        assert!(sent.success());
+        let until = Instant::now() + PATIENCE;
+        while self.child.try_wait().expect("a child").is_none() {
+            assert!(Instant::now() < until, "it doesn't end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut rest = String::new();
+        self.child.stdout.take().expect("a pipe").read_to_string(&mut rest).expect("text");
+        (self.child.wait().expect("a child").code(), rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already, or a test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command that must end by itself with `status`; returns what it said on standard error.
+fn refused(mut command: Command, status: i32) -> String {
+    let Output { status: ended, stderr, stdout } = command.output().expect("the program starts");
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(ended.code(), Some(status), "{said}");
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    said
+}
+
+/// The same for a start: the message leads with the status.
+fn start_refused(command: Command, status: i32, parts: &[&str]) {
+    let said = refused(command, status);
+    assert!(said.starts_with(&format!("ringkeeper: status {status}, ")), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part} isn't in\n{said}");
+    }
+}
+
+#[test]
+fn cli_a_start_says_one_line_and_ends_with_0() {
+    for signal in ["-TERM", "-INT"] {
+        let place = Place::new("");
+        let server = Server::start(place.serve(&[]));
+        let (data, port) = (place.path("data"), server.port);
+        assert!(server.ready.starts_with(&format!("ringkeeper ready client=127.0.0.1:{port} data={data} cores=")), "{}", server.ready);
+        assert!(server.ready.ends_with(" durable=yes\n"), "{}", server.ready);
+        assert!(server.ask("srvr").contains("\nMode: standalone\n"));
+        assert!(server.ask("conf").starts_with(&format!("clientPort={port}\nsecureClientPort=-1\ndataDir={data}\n")));
+        assert_eq!(server.stop(signal), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn cli_without_arguments_the_built_in_settings_hold() {
+    let place = Place::new("");
+    let mut command = Command::new(PROGRAM);
+    command.arg("-DclientPort=0").current_dir(place.0.path());
+    let server = Server::start(command);
+    assert!(
+        server.ready.contains("client=127.0.0.1:") && server.ready.contains(&format!("data={} ", place.path("data"))),
+        "{}",
+        server.ready
+    );
+    assert_eq!(server.stop("-TERM").0, Some(0));
+}
+
+#[test]
+fn cli_usage_and_configuration() {
+    let mut nonsense = Command::new(PROGRAM);
+    nonsense.arg("nonsense");
+    assert!(refused(nonsense, 2).contains("Usage: ringkeeper"));
+    let place = Place::new("tickTime=soon\nsnpCount=7");
+    let file = place.path("zoo.cfg");
+    start_refused(place.serve(&[]), 10, &[&format!("{file}:4: error: `tickTime` is `soon`"), "did you mean `snapCount`?"]);
+    start_refused(Place::new("sslQuorum=true").serve(&[]), 10, &["zoo.cfg:4: error: `sslQuorum=true`"]);
+    let mut missing = Command::new(PROGRAM);
+    missing.args(["serve", "/nowhere/zoo.cfg"]);
+    start_refused(missing, 10, &["/nowhere/zoo.cfg"]);
+    assert!(!Path::new(&place.path("data")).exists(), "a refused configuration made the directory");
+}
+
+#[test]
+fn cli_check_config_starts_nothing() {
+    let place = Place::new("tickTime=1000");
+    let output =
+        Command::new(PROGRAM).args(["check-config", &place.path("zoo.cfg"), "-DsnapCount=5"]).output().expect("the program starts");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text.lines().any(|line| line.starts_with("tickTime=1000 ") && line.ends_with("zoo.cfg:4")), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("snapCount=5 ") && line.ends_with("# -D")), "{text}");
+    assert!(!Path::new(&place.path("data")).exists());
+}
+
+#[test]
+fn cli_a_port_in_use_also_by_one_that_would_share_it() {
+    let place = Place::new("");
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    start_refused(place.serve(&[&format!("-DclientPort={port}")]), 11, &[&format!("127.0.0.1:{port} is in use")]);
+    let sharing = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    sharing.set_reuse_port(true).expect("an option");
+    sharing.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    sharing.listen(1).expect("a listener");
+    let port = sharing.local_addr().ok().and_then(|a| a.as_socket()).expect("an address").port();
+    start_refused(place.serve(&[&format!("-DclientPort={port}")]), 11, &[&format!("127.0.0.1:{port} is in use"), "another clientPort"]);
+}
+
+#[test]
+fn cli_directories_that_are_not_to_be_used() {
+    let place = Place::new("datadir.autocreate=false");
+    let data = place.path("data");
+    start_refused(place.serve(&[]), 12, &[&data, "is missing"]);
+    fs::write(&data, "no directory").expect("a writable directory");
+    start_refused(place.serve(&[]), 12, &[&data, "is not a directory"]);
+    fs::remove_file(&data).expect("a file");
+    fs::create_dir_all(Path::new(&data).join("version-2")).expect("a directory");
+    fs::write(Path::new(&data).join("version-2/snapshot.0"), "ZKSN").expect("a file");
+    start_refused(place.serve(&[]), 14, &["data of Apache ZooKeeper", "a dataDir of its own"]);
+    let left: Vec<_> = fs::read_dir(&data).expect("a directory").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["version-2"], "something was left beside the foreign data");
+}
+
+#[test]
+fn cli_a_directory_serves_one_server() {
+    let place = Place::new("");
+    let server = Server::start(place.serve(&[]));
+    start_refused(place.serve(&[]), 13, &["in use by another server", "ringkeeper.lock"]);
+    let mut accept = Command::new(PROGRAM);
+    accept.args(["accept-loss", &place.path("data")]);
+    start_refused(accept, 13, &["in use by another server"]);
+    assert!(server.ask("srvr").contains("Mode: standalone"), "the first one goes on");
+    assert_eq!(server.stop("-TERM").0, Some(0));
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0), "the lock goes with its holder");
+}
+
+#[test]
+fn cli_too_little_locked_memory() {
+    let place = Place::new("");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -l 64 && exec \"$0\" serve \"$1\"", PROGRAM, &place.path("zoo.cfg")]);
+    start_refused(command, 16, &["the limit is 64 KiB", "ulimit -l"]);
+}
+
+#[test]
+fn cli_damage_is_refused_until_its_loss_is_accepted() {
+    let place = Place::new("");
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));
+    let metas = ["data/log/epoch-0.meta", "data/log/epoch-1.meta"].map(|name| place.path(name));
+    for meta in &metas {
+        fs::write(meta, "worn").expect("a file");
+    }
+    let command = format!("`ringkeeper accept-loss {}`", place.path("data"));
+    start_refused(place.serve(&[]), 20, &["log/epoch-0.meta at byte 0", &command]);
+    assert_eq!(fs::read(&metas[0]).expect("a file"), b"worn", "a refused start changed something");
+    let shown = Command::new(PROGRAM).args(["inspect", &place.path("data")]).output().expect("the program starts");
+    assert!(shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("mark sector 0: sequence"), "{shown:?}");
+    let accept = || Command::new(PROGRAM).args(["accept-loss", &place.path("data")]).output().expect("the program starts");
+    let text = String::from_utf8(accept().stdout).expect("text");
+    assert!(text.starts_with("damage found (case C, metadata lost):\n") && text.contains("the history now ends at zxid 0x0"), "{text}");
+    let aside = text.lines().find_map(|line| line.strip_prefix("copied aside: ")).expect("a copy");
+    assert_eq!(fs::read(aside).expect("the copy"), b"worn");
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));
+    let again = accept();
+    assert!(again.status.success() && String::from_utf8_lossy(&again.stdout).contains("nothing was changed"), "{again:?}");
+}
