@@ -146,9 +146,20 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
     handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the executor ended by a panic: {e}")))?
 }
 
+/// Never, as far as an executor is concerned.
+///
+/// glommio 0.9 takes an executor that was preempted before its first task for an idle one and lets it sleep on its ready tasks,
+/// until something else wakes it. A thread that waits for a core longer than the timer meets that. So no task here relies on being
+/// preempted: each is short, or looks at I/O by itself ([`super::wake::look_at_io`]).
+const PREEMPT_TIMER: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// An executor that needs little locked memory and runs blocking work on one thread, in order.
 pub(super) fn executor(place: glommio::Placement, name: &str) -> LocalExecutorBuilder {
-    LocalExecutorBuilder::new(place).name(name).io_memory(limits::IO_MEMORY_BYTES).blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+    LocalExecutorBuilder::new(place)
+        .name(name)
+        .io_memory(limits::IO_MEMORY_BYTES)
+        .preempt_timer(PREEMPT_TIMER)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
 }
 
 /// Recovers the server's state from its directories, and carries out what must be done before it may serve.

@@ -5,7 +5,7 @@
 //! [`Front`], which also says when a socket isn't to be read.
 
 use super::clock::Clock;
-use super::wake::Wake;
+use super::wake::{Wake, look_at_io};
 use crate::base::ids::ConnId;
 use crate::base::time::MonoMs;
 use crate::server::front::{Front, Verdict};
@@ -28,6 +28,8 @@ use std::time::Duration;
 const READ_BYTES: usize = 256 << 10;
 /// How long a closed connection may still send what nobody reads, so that our last bytes aren't lost to a reset.
 const LINGER_MS: u64 = 1000;
+/// Clients that are let in before those that are in already are looked at.
+const ACCEPTS_AT_ONCE: usize = 64;
 /// Pause after an accept that failed (for want of descriptors, say).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -87,9 +89,16 @@ impl Fronts {
     pub(super) async fn accept_all(self, socket: socket2::Socket) {
         // SAFETY: the descriptor is a listening TCP socket that nobody else holds; ownership passes over.
         let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+        let mut accepted = 0usize;
         loop {
             match listener.accept().await {
-                Ok(stream) => self.welcome(stream),
+                Ok(stream) => {
+                    self.welcome(stream);
+                    accepted += 1;
+                    if accepted.is_multiple_of(ACCEPTS_AT_ONCE) {
+                        look_at_io().await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!("accepting a client fails: {error}");
                     glommio::timer::sleep(ACCEPT_RETRY).await;
@@ -125,7 +134,12 @@ impl Fronts {
 
     /// Reads one connection until it ends.
     async fn read_all(self, id: ConnId, conn: Rc<Conn>) {
-        while poll_fn(|cx| self.poll_conn(id, &conn, cx)).await {}
+        while poll_fn(|cx| self.poll_conn(id, &conn, cx)).await {
+            // What is read is bounded by what may be outstanding, but what is thrown away isn't.
+            if conn.linger_until.get().is_some() {
+                look_at_io().await;
+            }
+        }
         let inner = &self.0;
         if inner.conns.borrow_mut().remove(&id).is_some() {
             inner.front.borrow_mut().on_closed(id, &mut inner.burst.borrow_mut());

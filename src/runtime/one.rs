@@ -7,7 +7,7 @@ use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
-use super::wake::Wake;
+use super::wake::{Wake, ring_after_io};
 use crate::base::ids::{FrontId, ShardId};
 use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
@@ -36,6 +36,8 @@ struct Host {
     /// Results of scripts, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
     wake: Wake,
+    /// Rung for another turn when the keeper has more to do without anybody's mail.
+    again: Wake,
     measured: Measured,
     prepared: Prepared,
     stopping_since: Option<MonoMs>,
@@ -64,6 +66,7 @@ pub(super) async fn run(
         fronts: fronts.clone(),
         shards,
         scripted: Rc::default(),
+        again: ring_after_io(wake.clone()),
         wake: wake.clone(),
         measured,
         prepared,
@@ -126,7 +129,7 @@ impl Host {
             self.fronts.tick();
         }
         if self.keeper.wants_turn() {
-            self.wake.ring();
+            self.again.ring();
         }
         self.ending(now.mono)
     }

@@ -11,7 +11,7 @@ use super::logging::log_note;
 use super::placement;
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
-use super::wake::Wake;
+use super::wake::{Wake, ring_after_io};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::FrontId;
 use crate::base::memory::{HeapMemory, HeapPool};
@@ -202,6 +202,8 @@ struct Host {
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
     wake: Wake,
+    /// Rung for another turn when the keeper has more to do without anybody's mail.
+    again: Wake,
     measured: Measured,
     prepared: Prepared,
     stopping_since: Option<MonoMs>,
@@ -255,6 +257,7 @@ async fn run_keeper(
         fronts,
         shards,
         held,
+        again: ring_after_io(wake.clone()),
         wake,
         measured,
         prepared,
@@ -309,7 +312,7 @@ impl Host {
         self.held.store(!self.keeper.takes_more(), Ordering::Relaxed);
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         if self.keeper.wants_turn() {
-            self.wake.ring();
+            self.again.ring();
         }
         self.ending(now.mono)
     }

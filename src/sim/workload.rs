@@ -217,9 +217,8 @@ fn quota(p: &mut Prng) -> Frame {
 #[must_use]
 pub fn fill(from: u16, count: u16) -> Frame {
     let paths: Vec<Vec<u8>> = (from..from + count).map(|n| format!("/f{n}").into_bytes()).collect();
-    let create = |path| {
-        Request::Create(Create { op: CreateOp::Create, path, data: Some(b"full"), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 })
-    };
+    let create =
+        |path| Request::Create(Create { op: CreateOp::Create, path, data: Some(b"full"), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 });
     frame(&Request::Multi(paths.iter().map(|path| create(path)).collect()))
 }
 

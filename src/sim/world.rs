@@ -890,7 +890,8 @@ impl World {
                 // With the power, each sector is asked for once, below.
                 let mut there = || ending == Ending::Power || keep();
                 let torn = self.disk.tear(&append.file, append.at, &append.memory.bytes()[..append.len], &mut there);
-                self.agenda.say(|| format!("{} to {} were on their way to {} at {}", append.zxids.0, append.zxids.1, append.file, append.at));
+                self.agenda
+                    .say(|| format!("{} to {} were on their way to {} at {}", append.zxids.0, append.zxids.1, append.file, append.at));
                 in_flight = true;
                 if torn {
                     self.coverage.hit("torn-append");
