@@ -21,7 +21,13 @@ pub fn same_tree(replay: &mut Replay, tree: &Tree) -> Result<(), String> {
         let mut ask = |request: &Request<'_>| replay.ask_as_super(request).and_then(Result::ok);
         match ask(&Request::GetData { path: &path, watch: false }) {
             Some(Answer::Data(data, stat)) if data.as_deref() == tree.data(node) && stat == tree.stat(node) => {}
-            other => return Err(format!("{shown}: the tree has {:?}, {:?}, the model {other:?}", tree.data(node).map(<[u8]>::len), tree.stat(node))),
+            other => {
+                return Err(format!(
+                    "{shown}: the tree has {:?}, {:?}, the model {other:?}",
+                    tree.data(node).map(<[u8]>::len),
+                    tree.stat(node)
+                ));
+            }
         }
         match ask(&Request::GetAcl { path: &path }) {
             Some(Answer::Acl(list, _)) if list == tree.acl(node).bytes() => {}

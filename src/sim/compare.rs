@@ -39,7 +39,8 @@ pub fn agrees(op: OpCode, outcome: &Outcome, reply: &Reply) -> Result<(), String
         (Answer::Count(want), ReplyBody::Number(got)) => i32::try_from(*want) == Ok(*got),
         (Answer::Each(want), ReplyBody::Multi(got)) => want.len() == got.len() && want.iter().zip(got).all(|(w, g)| same_result(w, g)),
         (Answer::FailedMulti(at, code, count), ReplyBody::Multi(got)) => {
-            got.len() == *count && got.iter().enumerate().all(|(idx, r)| matches!(r, MultiResult::Error { code: c } if *c == tail_code(idx, *at, *code)))
+            got.len() == *count
+                && got.iter().enumerate().all(|(idx, r)| matches!(r, MultiResult::Error { code: c } if *c == tail_code(idx, *at, *code)))
         }
         _ => false,
     };

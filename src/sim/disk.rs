@@ -407,7 +407,10 @@ mod tests {
     #[test]
     fn only_what_was_synced_surely_survives() {
         let mut disk = SimDisk::new();
-        run(&mut disk, &[FileOp::Create(path("a")), FileOp::Write { path: path("a"), at: 0, bytes: vec![1; 600] }, FileOp::Sync(path("a"))]);
+        run(
+            &mut disk,
+            &[FileOp::Create(path("a")), FileOp::Write { path: path("a"), at: 0, bytes: vec![1; 600] }, FileOp::Sync(path("a"))],
+        );
         let mut lost = disk.clone();
         lost.power_fails(&mut || false);
         assert_eq!(content(&lost, "a"), None, "the name wasn't synced");

@@ -125,7 +125,8 @@ impl History {
     /// When it isn't a whole batch, or doesn't follow what was written before.
     pub fn tap(&mut self, bytes: &[u8]) -> Result<(Zxid, Zxid), String> {
         let header = Header::read(bytes).map_err(|e| format!("an append that is no batch: {e}"))?;
-        let body = bytes.get(HEADER_BYTES..HEADER_BYTES + header.replicated.body_len as usize).ok_or("a batch is longer than its append")?;
+        let body =
+            bytes.get(HEADER_BYTES..HEADER_BYTES + header.replicated.body_len as usize).ok_or("a batch is longer than its append")?;
         for record in Records::new(body) {
             let record = record.map_err(|e| format!("a batch with a bad record: {e}"))?;
             let head = record.head();

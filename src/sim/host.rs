@@ -3,8 +3,8 @@
 //! Mail of one sender to one receiver stays in order and takes any time up to the run's bound. An append is durable when it
 //! completes; the steps of scripts are carried out one by one in lanes (one for each shard and one for the rest).
 
+use super::agenda::{Agenda, Event};
 use super::history::History;
-use super::world::{Agenda, Event};
 use crate::base::ids::{ConnId, FrontId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::{MonoMs, Now};
@@ -104,7 +104,14 @@ pub struct Life {
 impl Life {
     /// A process over recovered state; `startup` are its first disk effects.
     #[must_use]
-    pub fn new(number: u64, keeper: Keeper<HeapMemory>, startup: Vec<DiskEffect<HeapMemory>>, fronts: u8, options: FrontOptions, now: Now) -> Life {
+    pub fn new(
+        number: u64,
+        keeper: Keeper<HeapMemory>,
+        startup: Vec<DiskEffect<HeapMemory>>,
+        fronts: u8,
+        options: FrontOptions,
+        now: Now,
+    ) -> Life {
         let front = |id: u8| FrontHost {
             front: Front::new(FrontId(u16::from(id)), options),
             burst: Burst::default(),

@@ -10,7 +10,7 @@ use super::history::{Caused, History, Txn};
 use super::model::{Answer, Model, ModelOptions, Outcome, Turn};
 use crate::auth::{self, AuthOptions};
 use crate::base::ids::{SessionId, Zxid};
-use crate::model::acl::Identity;
+use crate::model::acl::{AclList, Identity};
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::path as paths;
@@ -80,6 +80,10 @@ impl Replay {
         let Ok(request) = decode_request(op, &asked.body) else { return Ok(Err(ErrorCode::MarshallingError)) };
         let auth_options = &self.auth;
         let resolve = |list: Option<&[u8]>| {
+            if list.and_then(AclList::parse).is_some_and(|list| list.entries().any(|entry| entry.scheme == b"nobody")) {
+                // Said apart from the server's own words for it.
+                return Err(ErrorCode::InvalidAcl);
+            }
             let mut out = Vec::new();
             auth::resolve_acl(list, &asked.identities, auth_options, &mut out).map(|()| out)
         };
@@ -155,7 +159,10 @@ impl Replay {
         if !op.is_write() {
             if zxid < asked.seen_by_anybody {
                 let floor = asked.seen_by_anybody;
-                return Err(format!("{} was answered at {zxid}, although {floor} was acknowledged before it was sent", describe(history, idx)));
+                return Err(format!(
+                    "{} was answered at {zxid}, although {floor} was acknowledged before it was sent",
+                    describe(history, idx)
+                ));
             }
             reads.entry(zxid).or_default().push(idx);
             return Ok(());
@@ -165,7 +172,11 @@ impl Replay {
                 return Err(format!("{} was acknowledged at {zxid}, the log has it at {logged:?}", describe(history, idx)));
             }
             if zxid <= asked.seen_by_anybody {
-                return Err(format!("{} got {zxid}, although {} was seen before it was sent", describe(history, idx), asked.seen_by_anybody));
+                return Err(format!(
+                    "{} got {zxid}, although {} was seen before it was sent",
+                    describe(history, idx),
+                    asked.seen_by_anybody
+                ));
             }
             return Ok(());
         }
@@ -275,7 +286,12 @@ impl Replay {
     }
 
     /// One transaction further.
-    fn step(&mut self, history: &mut History, by_number: &BTreeMap<(SessionId, i32), usize>, coverage: &mut Coverage) -> Result<(), String> {
+    fn step(
+        &mut self,
+        history: &mut History,
+        by_number: &BTreeMap<(SessionId, i32), usize>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
         let zxid = Zxid(self.at.0 + 1);
         let txn = history.txn(zxid).cloned().ok_or_else(|| format!("{zxid} was never written"))?;
         let before = self.lists_of(&txn);
@@ -316,7 +332,13 @@ impl Replay {
         Ok(gone)
     }
 
-    fn write(&mut self, history: &History, txn: &Txn, by_number: &BTreeMap<(SessionId, i32), usize>, coverage: &mut Coverage) -> Result<(), String> {
+    fn write(
+        &mut self,
+        history: &History,
+        txn: &Txn,
+        by_number: &BTreeMap<(SessionId, i32), usize>,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
         let zxid = txn.head.zxid;
         let idx = *by_number
             .get(&(txn.head.session, txn.head.cxid))

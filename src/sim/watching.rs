@@ -7,9 +7,9 @@
 use super::coverage::Coverage;
 use super::history::{Arrived, Asked, Caused, ConnLog, History, Reply};
 use super::replay::describe;
-use crate::auth::{self, AuthOptions};
+use super::workload;
 use crate::base::ids::{SessionId, Zxid};
-use crate::model::acl::{AclList, Identity, perms, permits};
+use crate::model::acl::{AclList, Identity, permits, perms};
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::request::{Request, SetWatches};
@@ -83,12 +83,11 @@ struct Due {
 ///
 /// # Errors
 /// The first thing that is wrong, in words.
-pub fn judge(history: &mut History, auth: &AuthOptions, skip_acl: bool, to: Zxid, coverage: &mut Coverage) -> Result<(), String> {
+pub fn judge(history: &mut History, skip_acl: bool, to: Zxid, coverage: &mut Coverage) -> Result<(), String> {
     for idx in history.judged_conns..history.conns.len() {
         let conn = history.conns[idx].clone();
         let mut walk = Walk {
             history,
-            auth,
             skip_acl,
             conn: &conn,
             table: Table::default(),
@@ -105,7 +104,6 @@ pub fn judge(history: &mut History, auth: &AuthOptions, skip_acl: bool, to: Zxid
 
 struct Walk<'a> {
     history: &'a History,
-    auth: &'a AuthOptions,
     skip_acl: bool,
     conn: &'a ConnLog,
     table: Table,
@@ -136,12 +134,11 @@ impl Walk<'_> {
         let (Some(reply), Some(op)) = (&asked.reply, OpCode::from_wire(asked.op)) else { return Ok(()) };
         self.identities.clone_from(&asked.identities);
         if matches!(op, OpCode::Auth | OpCode::Sasl) {
-            if let Ok(Request::Auth { scheme, auth }) = decode_request(op, &asked.body)
+            if let Ok(Request::Auth { auth, .. }) = decode_request(op, &asked.body)
                 && reply.err == 0
             {
                 // What it is known as from now on; refusals close the connection.
-                let outcome = auth::authenticate(scheme, auth.unwrap_or_default(), self.auth, &mut self.identities);
-                crate::invariant!(outcome == auth::Outcome::Accepted, "credentials that were accepted are refused");
+                self.identities = workload::known_as(auth.unwrap_or_default(), &self.identities);
             }
             return Ok(());
         }
@@ -188,7 +185,14 @@ impl Walk<'_> {
         due
     }
 
-    fn register(&mut self, idx: usize, asked: &Asked, op: OpCode, reply: &Reply, caught_up: Vec<(i64, EventType, Vec<u8>)>) -> Result<(), String> {
+    fn register(
+        &mut self,
+        idx: usize,
+        asked: &Asked,
+        op: OpCode,
+        reply: &Reply,
+        caught_up: Vec<(i64, EventType, Vec<u8>)>,
+    ) -> Result<(), String> {
         let request = decode_request(op, &asked.body);
         let is_set_watches = matches!(request, Ok(Request::SetWatches(_)));
         if !is_set_watches && !caught_up.is_empty() {

@@ -3,7 +3,7 @@
 use super::options::Options;
 use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
-use crate::model::acl::{AclEntry, OPEN_UNSAFE, READ_UNSAFE, encode, perms};
+use crate::model::acl::{AclEntry, Identity, OPEN_UNSAFE, READ_UNSAFE, encode, perms};
 use crate::model::op_code::OpCode;
 use crate::model::request::{Create, CreateOp, Request, SetWatches};
 use crate::wire::client::client_side::{put_request, request_op};
@@ -13,6 +13,23 @@ use std::collections::BTreeSet;
 pub const CREDENTIALS: [&[u8]; 3] = [b"ann:secret", b"bob:hidden", b"super:test"];
 /// `super:test`, as the server is configured with it.
 pub const SUPER_DIGEST: &str = "super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
+
+/// Who a connection is known as after it gave `credentials`, said apart from the server's own words for it.
+#[must_use]
+pub fn known_as(credentials: &[u8], before: &[Identity]) -> Vec<Identity> {
+    let mut known = before.to_vec();
+    let mut add = |scheme: &[u8], id: Vec<u8>| {
+        let one = Identity { scheme: scheme.to_vec(), id };
+        if !known.contains(&one) {
+            known.push(one);
+        }
+    };
+    if credentials == b"super:test" {
+        add(b"super", Vec::new());
+    }
+    add(b"digest", crate::auth::digest_id(credentials));
+    known
+}
 
 /// One request as it goes over the wire.
 #[derive(Clone, Debug)]
@@ -217,9 +234,8 @@ fn quota(p: &mut Prng) -> Frame {
 #[must_use]
 pub fn fill(from: u16, count: u16) -> Frame {
     let paths: Vec<Vec<u8>> = (from..from + count).map(|n| format!("/f{n}").into_bytes()).collect();
-    let create = |path| {
-        Request::Create(Create { op: CreateOp::Create, path, data: Some(b"full"), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 })
-    };
+    let create =
+        |path| Request::Create(Create { op: CreateOp::Create, path, data: Some(b"full"), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 });
     frame(&Request::Multi(paths.iter().map(|path| create(path)).collect()))
 }
 

@@ -96,8 +96,7 @@ fn plans(args: &Args) -> Result<Vec<Options>, String> {
     let seeds = args.seed.map_or(args.first_seed..args.first_seed.saturating_add(args.seeds), |seed| seed..seed.saturating_add(1));
     let mut plans = Vec::new();
     for seed in seeds {
-        let mut options =
-            if args.crash_sweep { sweep::workload(seed, args.shards.unwrap_or(2)) } else { Options::draw(seed) };
+        let mut options = if args.crash_sweep { sweep::workload(seed, args.shards.unwrap_or(2)) } else { Options::draw(seed) };
         if let Some(shards) = args.shards {
             options.shards = shards;
         }
