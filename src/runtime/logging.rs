@@ -44,7 +44,12 @@ pub fn flush() {
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         flush();
-        let what = panic.payload_as_str().unwrap_or("a panic without a text");
+        let what = panic
+            .payload()
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("a panic without a text");
         let place = panic.location().map_or_else(String::new, |at| format!(" ({at})"));
         let status = Fatal::Invariant.status();
         // With standard error closed there is nobody to tell.

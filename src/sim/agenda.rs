@@ -141,7 +141,7 @@ impl Agenda {
     }
 
     /// Bytes to a client; none: the server closes.
-    pub fn to_client(&mut self, link: u64, bytes: Vec<u8>) {
+    pub fn send_down(&mut self, link: u64, bytes: Vec<u8>) {
         let late = self.now_us + self.prng.between(1, self.net_us);
         if let Some(known) = self.links.get_mut(&link) {
             known.down_us = late.max(known.down_us);
@@ -150,7 +150,7 @@ impl Agenda {
         }
     }
 
-    pub(super) fn to_server(&mut self, link: u64, event: Event) {
+    pub(super) fn send_up(&mut self, link: u64, event: Event) {
         let late = self.now_us + self.prng.between(1, self.net_us);
         if let Some(known) = self.links.get_mut(&link) {
             known.up_us = late.max(known.up_us);

@@ -11,6 +11,7 @@ use super::model::{Answer, Model, ModelOptions, Outcome, Turn};
 use crate::auth::{self, AuthOptions};
 use crate::base::ids::{SessionId, Zxid};
 use crate::model::acl::{AclList, Identity};
+use crate::model::create_mode::NodeKind;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::path as paths;
@@ -65,6 +66,12 @@ impl Replay {
     #[must_use]
     pub fn sessions(&self) -> &BTreeMap<SessionId, Member> {
         &self.sessions
+    }
+
+    /// The kind of a node.
+    #[must_use]
+    pub fn kind_of(&self, path: &[u8]) -> Option<NodeKind> {
+        self.model.kind_of(path)
     }
 
     /// Asks as a user who may do everything.

@@ -7,6 +7,7 @@ use crate::model::acl::{AclEntry, Identity, OPEN_UNSAFE, READ_UNSAFE, encode, pe
 use crate::model::op_code::OpCode;
 use crate::model::request::{Create, CreateOp, Request, SetWatches};
 use crate::wire::client::client_side::{put_request, request_op};
+use crate::wire::client::decode::decode_request;
 use std::collections::BTreeSet;
 
 /// Credentials that clients use.
@@ -81,7 +82,12 @@ impl Remembered {
 pub fn frame(request: &Request<'_>) -> Frame {
     let mut bytes = Vec::new();
     put_request(&mut bytes, 0, request);
-    Frame { op: request_op(request).wire(), body: bytes.split_off(12) }
+    let frame = Frame { op: request_op(request).wire(), body: bytes.split_off(12) };
+    if matches!(request, Request::Create(_) | Request::SetData { .. }) {
+        let read = decode_request(request_op(request), &frame.body);
+        crate::invariant!(read.as_ref() == Ok(request), "{request:?} is read as {read:?}");
+    }
+    frame
 }
 
 fn path(p: &mut Prng) -> Vec<u8> {

@@ -293,9 +293,9 @@ impl World {
             Event::Act { client, link } => self.act(client, link),
             Event::Connect { client } => self.connect(client),
             Event::Arrive { link } => self.arrive(link),
-            Event::ToServer { link, bytes } => self.to_server(link, &bytes),
+            Event::ToServer { link, bytes } => self.at_server(link, &bytes),
             Event::ClientLeft { link } => self.client_left(link),
-            Event::ToClient { link, bytes } => return self.to_client(link, &bytes),
+            Event::ToClient { link, bytes } => return self.at_client(link, &bytes),
             Event::Flush { life, front } => {
                 if let Some((life, agenda, _)) = self.life(life) {
                     life.flush(agenda, front);

@@ -22,7 +22,7 @@ impl World {
         let front = self.prng.index(usize::from(self.options.fronts));
         self.agenda.links.insert(link, Link { client, front, life: 0, conn: None, up_us: 0, down_us: 0 });
         let hello = self.clients[client].connect(link, &mut self.history, &self.options, &mut self.coverage);
-        self.agenda.to_server(link, Event::Arrive { link });
+        self.agenda.send_up(link, Event::Arrive { link });
         self.send(link, hello);
         // A handshake that nobody answers is given up.
         self.agenda.trace.event(self.agenda.now_us, "connect", &[client as u64, link]);
@@ -30,12 +30,12 @@ impl World {
 
     pub(super) fn send(&mut self, link: u64, bytes: Vec<u8>) {
         if !self.options.cuts {
-            return self.agenda.to_server(link, Event::ToServer { link, bytes });
+            return self.agenda.send_up(link, Event::ToServer { link, bytes });
         }
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let len = self.prng.between(1, rest.len().min(400) as u64) as usize;
-            self.agenda.to_server(link, Event::ToServer { link, bytes: rest[..len].to_vec() });
+            self.agenda.send_up(link, Event::ToServer { link, bytes: rest[..len].to_vec() });
             rest = &rest[len..];
         }
     }
@@ -48,7 +48,7 @@ impl World {
         match &mut self.server {
             Server::Up(life) => life.accept(&mut self.agenda, link, front, peer),
             // Nobody listens.
-            Server::Down | Server::Booting { .. } => self.agenda.to_client(link, Vec::new()),
+            Server::Down | Server::Booting { .. } => self.agenda.send_down(link, Vec::new()),
         }
     }
 
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_server(&mut self, link: u64, bytes: &[u8]) {
+    pub(super) fn at_server(&mut self, link: u64, bytes: &[u8]) {
         self.agenda.trace.bytes(self.agenda.now_us, "to-server", link, bytes);
         if let Some((life, agenda, front, conn)) = self.far_end(link) {
             life.receive(agenda, front, conn, bytes);
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_client(&mut self, link: u64, bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn at_client(&mut self, link: u64, bytes: &[u8]) -> Result<(), String> {
         self.agenda.trace.bytes(self.agenda.now_us, "to-client", link, bytes);
         let Some(&Link { client, conn, .. }) = self.agenda.links.get(&link) else { return Ok(()) };
         if self.clients[client].link != link || self.clients[client].phase == Phase::Away {
@@ -113,7 +113,7 @@ impl World {
 
     pub(super) fn leave(&mut self, client: usize) {
         let link = self.clients[client].link;
-        self.agenda.to_server(link, Event::ClientLeft { link });
+        self.agenda.send_up(link, Event::ClientLeft { link });
     }
 
     pub(super) fn come_back(&mut self, client: usize) {

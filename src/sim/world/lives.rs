@@ -105,7 +105,7 @@ impl World {
         }
         let links: Vec<u64> = self.agenda.links.keys().copied().collect();
         for link in links {
-            self.agenda.to_client(link, Vec::new());
+            self.agenda.send_down(link, Vec::new());
         }
         self.agenda.after(50_000, Event::Start);
         Ok(())
