@@ -45,6 +45,8 @@ pub(super) struct ShardSegments {
     active: Active,
     spare: Option<SegmentHead>,
     making: Option<SegmentHead>,
+    /// The newest one that exists, whether it is still of use or was given up: the next one's number and offset follow it.
+    newest: SegmentHead,
     /// The last reservation found the device full.
     pub(super) is_full: bool,
     /// It may be tried again.
@@ -62,7 +64,17 @@ impl ShardSegments {
     /// With `first`, made before serving, as the segment in use.
     pub(super) fn new(first: SegmentHead) -> ShardSegments {
         let active = Active { head: first, used: 0, last: Zxid::ZERO };
-        ShardSegments { id: first.shard, active, spare: None, making: None, is_full: false, may_retry: false, free: Vec::new(), wanted: 0 }
+        ShardSegments {
+            id: first.shard,
+            active,
+            spare: None,
+            making: None,
+            newest: first,
+            is_full: false,
+            may_retry: false,
+            free: Vec::new(),
+            wanted: 0,
+        }
     }
 
     /// Whether a batch of `len` bytes can be written now.
@@ -101,7 +113,7 @@ impl ShardSegments {
             return None;
         }
         let given_up = self.spare.take();
-        let before = given_up.unwrap_or(self.active.head);
+        let before = self.newest;
         let head = SegmentHead {
             cluster,
             shard: self.id,
@@ -119,6 +131,7 @@ impl ShardSegments {
     /// The segment being made is there.
     pub(super) fn made(&mut self) {
         self.spare = self.making.take();
+        self.newest = self.spare.unwrap_or(self.newest);
         self.is_full = false;
     }
 

@@ -18,6 +18,9 @@ pub fn same_tree(replay: &mut Replay, tree: &Tree) -> Result<(), String> {
     while let Some(path) = paths.pop() {
         let shown = String::from_utf8_lossy(&path).into_owned();
         let node = tree.find(&path).ok_or_else(|| format!("the tree lacks {shown}"))?;
+        if replay.kind_of(&path) != Some(tree.kind(node)) {
+            return Err(format!("{shown}: the tree has {:?}, the model {:?}", tree.kind(node), replay.kind_of(&path)));
+        }
         let mut ask = |request: &Request<'_>| replay.ask_as_super(request).and_then(Result::ok);
         match ask(&Request::GetData { path: &path, watch: false }) {
             Some(Answer::Data(data, stat)) if data.as_deref() == tree.data(node) && stat == tree.stat(node) => {}

@@ -5,7 +5,6 @@ use super::coverage::Coverage;
 use super::history::{Arrived, Asked, ConnLog, History, Reply};
 use super::options::Options;
 use super::workload::{self, CREDENTIALS, Frame, Remembered};
-use crate::auth::{self, AuthOptions};
 use crate::base::ids::{SessionId, Zxid};
 use crate::base::prng::Prng;
 use crate::model::acl::Identity;
@@ -72,13 +71,12 @@ pub struct Client {
     identities: Rc<Vec<Identity>>,
     watches: Remembered,
     filled: u16,
-    auth: AuthOptions,
 }
 
 impl Client {
     /// A client that was never connected.
     #[must_use]
-    pub fn new(id: usize, prng: Prng, auth: AuthOptions) -> Client {
+    pub fn new(id: usize, prng: Prng) -> Client {
         Client {
             id,
             phase: Phase::Away,
@@ -98,7 +96,6 @@ impl Client {
             identities: Rc::default(),
             watches: Remembered::default(),
             filled: 0,
-            auth,
         }
     }
 
@@ -262,10 +259,8 @@ impl Client {
         let no_node = err == ErrorCode::NoNode.code();
         match request {
             Request::CloseSession => self.forget(),
-            Request::Auth { scheme, auth } if err == 0 => {
-                let mut identities = (*self.identities).clone();
-                auth::authenticate(scheme, auth.unwrap_or_default(), &self.auth, &mut identities);
-                self.identities = Rc::new(identities);
+            Request::Auth { auth, .. } if err == 0 => {
+                self.identities = Rc::new(workload::known_as(auth.unwrap_or_default(), &self.identities));
             }
             Request::GetData { path, watch: true } | Request::Exists { path, watch: true } if err == 0 => {
                 self.watches.data.insert(path.to_vec());

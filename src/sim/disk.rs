@@ -191,7 +191,7 @@ impl SimDisk {
     pub fn write_through(&mut self, path: &FilePath, at: u64, bytes: &[u8]) {
         let Some(inode) = self.file(path) else { return };
         self.writes += 1;
-        if self.writes % 7 == 0 {
+        if self.writes.is_multiple_of(7) {
             let number = at as usize / SECTOR_BYTES;
             self.remember(inode, number);
         }

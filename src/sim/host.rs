@@ -3,8 +3,8 @@
 //! Mail of one sender to one receiver stays in order and takes any time up to the run's bound. An append is durable when it
 //! completes; the steps of scripts are carried out one by one in lanes (one for each shard and one for the rest).
 
+use super::agenda::{Agenda, Event};
 use super::history::History;
-use super::world::{Agenda, Event};
 use crate::base::ids::{ConnId, FrontId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::{MonoMs, Now};
@@ -197,7 +197,7 @@ impl Life {
         let host = &mut self.fronts[front];
         if let Some(socket) = host.sockets.remove(&conn) {
             host.front.on_closed(conn, &mut host.burst);
-            agenda.to_client(socket.link, Vec::new());
+            agenda.send_down(socket.link, Vec::new());
             self.flush_soon(agenda, front);
         }
     }
@@ -398,7 +398,7 @@ impl Life {
             let host = &mut self.fronts[front];
             let Some(socket) = host.sockets.get(&part.conn) else { continue };
             if !bytes.is_empty() {
-                agenda.to_client(socket.link, bytes.to_vec());
+                agenda.send_down(socket.link, bytes.to_vec());
             }
             let verdict = host.front.on_answered(part.conn, part.replies, part.then, 0, now, &mut host.burst);
             if part.then == Then::Close {

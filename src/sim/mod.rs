@@ -4,6 +4,7 @@
 //! time, mail, sockets, disk. A seed reproduces a run to the bit: every choice comes from named streams of one generator, and
 //! the hash of all events says whether two runs were the same. `docs/simulation.md` tells how to read a failing seed.
 
+pub mod agenda;
 pub mod batch;
 pub mod checks;
 pub mod client;

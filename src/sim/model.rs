@@ -122,6 +122,12 @@ impl Model {
         Model { options, nodes, sessions: BTreeSet::new() }
     }
 
+    /// The kind of a node, which clients can't ask for.
+    #[must_use]
+    pub fn kind_of(&self, path: &[u8]) -> Option<NodeKind> {
+        self.nodes.get(path).map(|node| node.kind)
+    }
+
     /// A session begins.
     pub fn open(&mut self, session: SessionId) {
         self.sessions.insert(session);

@@ -10,7 +10,8 @@ use super::history::{Caused, History, Txn};
 use super::model::{Answer, Model, ModelOptions, Outcome, Turn};
 use crate::auth::{self, AuthOptions};
 use crate::base::ids::{SessionId, Zxid};
-use crate::model::acl::Identity;
+use crate::model::acl::{AclList, Identity};
+use crate::model::create_mode::NodeKind;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::path as paths;
@@ -67,6 +68,12 @@ impl Replay {
         &self.sessions
     }
 
+    /// The kind of a node.
+    #[must_use]
+    pub fn kind_of(&self, path: &[u8]) -> Option<NodeKind> {
+        self.model.kind_of(path)
+    }
+
     /// Asks as a user who may do everything.
     pub fn ask_as_super(&mut self, request: &Request<'_>) -> Option<Outcome> {
         let who = super_user();
@@ -80,6 +87,10 @@ impl Replay {
         let Ok(request) = decode_request(op, &asked.body) else { return Ok(Err(ErrorCode::MarshallingError)) };
         let auth_options = &self.auth;
         let resolve = |list: Option<&[u8]>| {
+            if list.and_then(AclList::parse).is_some_and(|list| list.entries().any(|entry| entry.scheme == b"nobody")) {
+                // Said apart from the server's own words for it.
+                return Err(ErrorCode::InvalidAcl);
+            }
             let mut out = Vec::new();
             auth::resolve_acl(list, &asked.identities, auth_options, &mut out).map(|()| out)
         };

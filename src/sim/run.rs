@@ -16,7 +16,9 @@ fn catch_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
-            let text = info.payload_as_str().unwrap_or("a panic");
+            let payload = info.payload();
+            let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let text = text.unwrap_or("a panic");
             let place = info.location().map_or_else(String::new, |l| format!(" ({}:{})", l.file(), l.line()));
             PANIC.with(|slot| *slot.borrow_mut() = Some(format!("{text}{place}")));
         }));

@@ -7,7 +7,7 @@
 use super::coverage::Coverage;
 use super::history::{Arrived, Asked, Caused, ConnLog, History, Reply};
 use super::replay::describe;
-use crate::auth::{self, AuthOptions};
+use super::workload;
 use crate::base::ids::{SessionId, Zxid};
 use crate::model::acl::{AclList, Identity, permits, perms};
 use crate::model::error_code::ErrorCode;
@@ -83,16 +83,16 @@ struct Due {
 ///
 /// # Errors
 /// The first thing that is wrong, in words.
-pub fn judge(history: &mut History, auth: &AuthOptions, skip_acl: bool, to: Zxid, coverage: &mut Coverage) -> Result<(), String> {
+pub fn judge(history: &mut History, skip_acl: bool, to: Zxid, coverage: &mut Coverage) -> Result<(), String> {
     for idx in history.judged_conns..history.conns.len() {
         let conn = history.conns[idx].clone();
         let mut walk = Walk {
             history,
-            auth,
             skip_acl,
             conn: &conn,
             table: Table::default(),
             identities: Vec::new(),
+            before_auth: None,
             at: Zxid::ZERO,
             waiting: Vec::new(),
             coverage,
@@ -105,11 +105,11 @@ pub fn judge(history: &mut History, auth: &AuthOptions, skip_acl: bool, to: Zxid
 
 struct Walk<'a> {
     history: &'a History,
-    auth: &'a AuthOptions,
     skip_acl: bool,
     conn: &'a ConnLog,
     table: Table,
     identities: Vec<Identity>,
+    before_auth: Option<Vec<Identity>>,
     at: Zxid,
     waiting: Vec<(i64, EventType, Vec<u8>)>,
     coverage: &'a mut Coverage,
@@ -134,14 +134,17 @@ impl Walk<'_> {
     fn reply(&mut self, idx: usize) -> Result<(), String> {
         let asked = &self.history.asked[idx];
         let (Some(reply), Some(op)) = (&asked.reply, OpCode::from_wire(asked.op)) else { return Ok(()) };
-        self.identities.clone_from(&asked.identities);
+        if self.before_auth.is_none() {
+            self.identities.clone_from(&asked.identities);
+        }
         if matches!(op, OpCode::Auth | OpCode::Sasl) {
-            if let Ok(Request::Auth { scheme, auth }) = decode_request(op, &asked.body)
+            if let Ok(Request::Auth { auth, .. }) = decode_request(op, &asked.body)
                 && reply.err == 0
             {
-                // What it is known as from now on; refusals close the connection.
-                let outcome = auth::authenticate(scheme, auth.unwrap_or_default(), self.auth, &mut self.identities);
-                crate::invariant!(outcome == auth::Outcome::Accepted, "credentials that were accepted are refused");
+                // Known as from now on; an authentication has no place in the order, so what happened since the last reply
+                // that has one may have been judged before or after it.
+                self.before_auth = Some(self.identities.clone());
+                self.identities = workload::known_as(auth.unwrap_or_default(), &self.identities);
             }
             return Ok(());
         }
@@ -154,6 +157,7 @@ impl Walk<'_> {
             return Err(format!("{} was answered at {zxid} after {}", describe(self.history, idx), self.at));
         }
         let due = self.due(zxid);
+        self.before_auth = None;
         let (now, caught_up): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting).into_iter().partition(|(z, ..)| *z != -1);
         match_events(&due, &now, false).map_err(|what| format!("before the reply at {zxid} to {}: {what}", describe(self.history, idx)))?;
         self.register(idx, asked, op, reply, caught_up)
@@ -176,8 +180,13 @@ impl Walk<'_> {
                 if !table.fire(*event, path) {
                     continue;
                 }
-                let allowed = |list: &Vec<u8>| AclList::parse(list).is_some_and(|list| permits(list, perms::READ, &self.identities));
-                let shown = if self.skip_acl { Some(true) } else { acl.as_ref().map(allowed) };
+                let allows = |list: &[u8], who: &[Identity]| AclList::parse(list).is_some_and(|list| permits(list, perms::READ, who));
+                let allowed = |list: &Vec<u8>| {
+                    let now = allows(list, &self.identities);
+                    let before = self.before_auth.as_ref().is_none_or(|who| allows(list, who) == now);
+                    before.then_some(now)
+                };
+                let shown = if self.skip_acl { Some(true) } else { acl.as_ref().and_then(allowed) };
                 if shown != Some(false) {
                     let may_miss = own_end || shown.is_none();
                     due.push(Due { zxid: self.at, event: *event, path: path.clone(), may_miss, unordered: closes });

@@ -3,16 +3,34 @@
 use super::options::Options;
 use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
-use crate::model::acl::{AclEntry, OPEN_UNSAFE, READ_UNSAFE, encode, perms};
+use crate::model::acl::{AclEntry, Identity, OPEN_UNSAFE, READ_UNSAFE, encode, perms};
 use crate::model::op_code::OpCode;
 use crate::model::request::{Create, CreateOp, Request, SetWatches};
 use crate::wire::client::client_side::{put_request, request_op};
+use crate::wire::client::decode::decode_request;
 use std::collections::BTreeSet;
 
 /// Credentials that clients use.
 pub const CREDENTIALS: [&[u8]; 3] = [b"ann:secret", b"bob:hidden", b"super:test"];
 /// `super:test`, as the server is configured with it.
 pub const SUPER_DIGEST: &str = "super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
+
+/// Who a connection is known as after it gave `credentials`, said apart from the server's own words for it.
+#[must_use]
+pub fn known_as(credentials: &[u8], before: &[Identity]) -> Vec<Identity> {
+    let mut known = before.to_vec();
+    let mut add = |scheme: &[u8], id: Vec<u8>| {
+        let one = Identity { scheme: scheme.to_vec(), id };
+        if !known.contains(&one) {
+            known.push(one);
+        }
+    };
+    if credentials == b"super:test" {
+        add(b"super", Vec::new());
+    }
+    add(b"digest", crate::auth::digest_id(credentials));
+    known
+}
 
 /// One request as it goes over the wire.
 #[derive(Clone, Debug)]
@@ -64,7 +82,12 @@ impl Remembered {
 pub fn frame(request: &Request<'_>) -> Frame {
     let mut bytes = Vec::new();
     put_request(&mut bytes, 0, request);
-    Frame { op: request_op(request).wire(), body: bytes.split_off(12) }
+    let frame = Frame { op: request_op(request).wire(), body: bytes.split_off(12) };
+    if matches!(request, Request::Create(_) | Request::SetData { .. }) {
+        let read = decode_request(request_op(request), &frame.body);
+        crate::invariant!(read.as_ref() == Ok(request), "{request:?} is read as {read:?}");
+    }
+    frame
 }
 
 fn path(p: &mut Prng) -> Vec<u8> {
