@@ -65,11 +65,16 @@ impl Prepared {
 
     /// A line about trouble that a client can cause at will.
     pub(super) fn complain(&self, now: MonoMs, text: &str) {
-        match self.complaints.borrow_mut().admit(now) {
-            Some(0) => tracing::warn!("{text}"),
-            Some(left_out) => tracing::warn!("{text} ({left_out} lines like it left out)"),
-            None => {}
-        }
+        complain(&mut self.complaints.borrow_mut(), now, text);
+    }
+}
+
+/// A line about trouble that a client can cause at will, if `limit` has room for it.
+pub(super) fn complain(limit: &mut RateLimit, now: MonoMs, text: &str) {
+    match limit.admit(now) {
+        Some(0) => tracing::warn!("{text}"),
+        Some(left_out) => tracing::warn!("{text} ({left_out} lines like it left out)"),
+        None => {}
     }
 }
 

@@ -4,7 +4,7 @@
 //! The keeper never waits for anybody: what a front can't take yet is gathered for it (bounded by its unanswered requests), and
 //! when the log falls behind, the fronts leave their sockets unread.
 
-use super::boot::{Ending, Prepared, boot, executor, shard_ids};
+use super::boot::{Ending, Prepared, boot, complain, executor, shard_ids};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
 use super::logging::log_note;
@@ -21,6 +21,7 @@ use crate::server::config::Config;
 use crate::server::front::{Front, FrontOptions};
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::{Burst, Outbox};
+use crate::server::note::RateLimit;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -115,11 +116,12 @@ async fn run_front(
     .detach();
     let ticking = fronts.clone();
     glommio::spawn_local(async move {
+        let mut limit = RateLimit::default();
         loop {
             glommio::timer::sleep(TICK).await;
             ticking.tick();
             ticking.hold(held.load(Ordering::Relaxed));
-            ticking.take_complaints().iter().for_each(|c| tracing::warn!("{c}"));
+            ticking.take_complaints().iter().for_each(|c| complain(&mut limit, clock.now().mono, c));
         }
     })
     .detach();

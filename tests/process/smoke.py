@@ -15,6 +15,8 @@ from session import OPEN, Session, wire
 CREATED, DELETED, CHANGED, CHILD = 1, 2, 3, 4
 CONNECTIONS, BURST = 200, 5000
 ESTABLISHED = 1
+# Together below what one connection may leave unread at a time.
+BIG_REPLIES = 60
 FRAME_MAX = 0xFFFFF
 NONODE, BADVERSION, NODEEXISTS, NOTEMPTY, NOAUTH, NOCHILDREN = -101, -103, -110, -111, -102, -108
 
@@ -203,6 +205,17 @@ def big_values(address):
     for _ in range(40):
         equal(client.reply().err, 0, "many big frames at once")
     client.ok(wire.DELETE, "/big", -1)
+    client.close()
+
+
+def big_replies(address):
+    """A client that asks for many big values at once and reads them gets them all."""
+    client = Session(address)
+    client.create("/replies", b"r" * 900_000)
+    client.post([(wire.GET_DATA, ("/replies", False))] * BIG_REPLIES)
+    for _ in range(BIG_REPLIES):
+        equal(len(client.reply().body[0]), 900_000, "length of a big reply")
+    client.ok(wire.DELETE, "/replies", -1)
     client.close()
 
 
