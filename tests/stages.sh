@@ -10,7 +10,7 @@ STAGES=(
   "hostile|3|100,000 malformed inputs beside a well-behaved client"
   "process|3|all operations, floods and a clean stop in two placements"
   "kill|4|kill -9 under load: nothing acknowledged is lost"
-  "disk|3|full, failing and damaged disks; acknowledgements wait for the device"
+  "disk|4|flushes counted; a device that hangs, fails and fills; damage; runtime mutants"
   "operations|1|cold backup and restore as documented"
   "memory|2|memory for each of a million znodes"
   "clients/sample|1|the Python sample runs unchanged"

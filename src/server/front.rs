@@ -60,6 +60,8 @@ struct Conn {
     partial: Vec<u8>,
     outstanding: usize,
     unsent: usize,
+    /// The keeper waits to hear that the client took what it was sent.
+    report: bool,
     /// Since when the client takes nothing although something waits.
     stuck_since: Option<MonoMs>,
 }
@@ -96,7 +98,16 @@ impl Front {
     pub fn on_accept(&mut self, peer: SocketAddr, now: MonoMs, burst: &mut Burst) -> ConnId {
         let conn = ConnId::new(self.id, self.next_serial);
         self.next_serial += 1;
-        let fresh = Conn { phase: Phase::Fresh, peer, opened: now, partial: Vec::new(), outstanding: 0, unsent: 0, stuck_since: None };
+        let fresh = Conn {
+            phase: Phase::Fresh,
+            peer,
+            opened: now,
+            partial: Vec::new(),
+            outstanding: 0,
+            unsent: 0,
+            report: false,
+            stuck_since: None,
+        };
         self.conns.insert(conn, fresh);
         burst.items.push(Item::Opened { conn, peer });
         conn
@@ -129,6 +140,7 @@ impl Front {
     pub fn on_answered(&mut self, conn: ConnId, replies: u32, then: Then, unsent: usize, now: MonoMs, burst: &mut Burst) -> Verdict {
         let Some(state) = self.conns.get_mut(&conn) else { return Verdict::Close(None) };
         state.outstanding = state.outstanding.saturating_sub(replies as usize);
+        state.report |= then == Then::Report;
         if then == Then::SessionUp {
             state.phase = Phase::Open;
         }
@@ -144,6 +156,10 @@ impl Front {
             state.stuck_since = Some(now);
         }
         state.unsent = unsent;
+        if state.report && unsent <= CONN_UNSENT_SOFT_BYTES_MAX {
+            state.report = false;
+            burst.items.push(Item::Ready { conn });
+        }
         if unsent > CONN_UNSENT_HARD_BYTES_MAX {
             return Verdict::Close(Some(format!("the client leaves {unsent} bytes of replies and events unread")));
         }

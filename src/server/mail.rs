@@ -50,6 +50,11 @@ pub enum Item {
         /// For `stmk`: the mask that follows it; else 0.
         argument: i64,
     },
+    /// What the keeper asked to be told with [`Then::Report`]: the client has taken most of what waited for it.
+    Ready {
+        /// Which.
+        conn: ConnId,
+    },
     /// The connection is gone; nothing more comes from it and nothing may be sent to it.
     Closed {
         /// Which.
@@ -93,6 +98,8 @@ pub enum Then {
     Keep,
     /// It has a session now: the front reads on.
     SessionUp,
+    /// The front says [`Item::Ready`] once little of what was sent to it is left; until then the keeper answers nothing more.
+    Report,
     /// The bytes are sent, then it is closed.
     Close,
 }

@@ -6,7 +6,6 @@ use super::world::World;
 use crate::base::ids::Zxid;
 use crate::model::txn::OpRef;
 use crate::tree::{IgnoreChanges, Tree, TreeOptions};
-use std::time::{Duration, Instant};
 
 /// A workload that is short enough to be repeated for each of its disk steps.
 #[must_use]
@@ -94,14 +93,13 @@ impl Ladder {
 ///
 /// # Errors
 /// The first subset that loses something, in words.
-pub fn sectors(base: &Options, points_max: u64, budget: Duration, swept: &mut Swept) -> Result<(), String> {
+pub fn sectors(base: &Options, points_max: u64, go_on: &dyn Fn() -> bool, swept: &mut Swept) -> Result<(), String> {
     let mut world = World::new(base.clone(), false)?;
     let mut ladder = Ladder::new(base.extended_types);
-    let began = Instant::now();
     world
         .run_watched(&mut |world| {
             ladder.climb(world);
-            if swept.appending >= points_max || began.elapsed() > budget {
+            if swept.appending >= points_max || !go_on() {
                 return Ok(());
             }
             sweep_point(world, &ladder, swept)

@@ -148,7 +148,7 @@ fn sweep_sectors(args: &Args) -> ExitCode {
         let mut seed = args.first_seed;
         while swept.appending < args.points && began.elapsed() < budget {
             let options = sweep::workload(seed, *shards);
-            if let Err(what) = sweep::sectors(&options, args.points, budget.saturating_sub(began.elapsed()), &mut swept) {
+            if let Err(what) = sweep::sectors(&options, args.points, &|| began.elapsed() < budget, &mut swept) {
                 println!("{what}");
                 println!("FAILED {options}");
                 return ExitCode::FAILURE;

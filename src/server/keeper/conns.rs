@@ -157,6 +157,19 @@ impl ConnStats {
     }
 }
 
+/// A request that isn't looked at yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parked {
+    /// The client's number.
+    pub xid: i32,
+    /// The operation, as sent.
+    pub op: i32,
+    /// What follows the header.
+    pub body: Box<[u8]>,
+    /// For the latency figures.
+    pub received_ns: u64,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Conn {
@@ -174,6 +187,12 @@ pub struct Conn {
     pub queue: VecDeque<Waiting>,
     /// Bodies of the queue's [`Waiting::Later`] entries, in their order.
     pub held: VecDeque<u8>,
+    /// Requests that wait because the client must first take what it was sent; behind everything in the queue.
+    pub parked: VecDeque<Parked>,
+    /// Whether requests are parked.
+    pub congested: bool,
+    /// Bytes of answers in the turn of that number.
+    pub answered_in_turn: (u64, usize),
     /// For `cons`.
     pub stats: ConnStats,
 }
@@ -201,6 +220,9 @@ impl Conns {
             identities: vec![identity],
             queue: VecDeque::new(),
             held: VecDeque::new(),
+            parked: VecDeque::new(),
+            congested: false,
+            answered_in_turn: (0, 0),
             stats: ConnStats { established_ms, last_cxid: -1, ..ConnStats::default() },
         };
         *self.per_address.entry(peer.ip()).or_default() += 1;

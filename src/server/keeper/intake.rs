@@ -1,6 +1,6 @@
 //! Requests come in: decoded once, judged or answered at once, or put behind what the connection still waits for.
 
-use super::conns::{Phase, Refused, Waiting};
+use super::conns::{Parked, Phase, Refused, Waiting};
 use super::replies::Answer;
 use super::{Cx, Gate, Keeper, replies};
 use crate::auth;
@@ -23,6 +23,27 @@ impl<M: BatchMemory> Keeper<M> {
         conn.stats.last_cxid = i64::from(xid);
         conn.stats.last_op = Some(OpCode::from_wire(op).map_or("NA", OpCode::short_name));
         self.sessions.touch(session, cx.now.mono);
+        if conn.congested {
+            conn.parked.push_back(Parked { xid, op, body: body.into(), received_ns });
+            return;
+        }
+        self.take_request(cx, idx, xid, op, body, received_ns);
+    }
+
+    /// The client took most of what was sent to it: what was parked has its turn, until that is too much again.
+    pub(super) fn on_client_ready(&mut self, cx: &mut Cx<'_, M>, id: ConnId) {
+        let Some(idx) = self.conns.find(id) else { return };
+        if let Some(conn) = self.conns.get_mut(idx) {
+            conn.congested = false;
+        }
+        while let Some(conn) = self.conns.get_mut(idx).filter(|c| !c.congested && c.phase == Phase::Ready) {
+            let Some(Parked { xid, op, body, received_ns }) = conn.parked.pop_front() else { return };
+            self.take_request(cx, idx, xid, op, &body, received_ns);
+        }
+    }
+
+    fn take_request(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: i32, body: &[u8], received_ns: u64) {
+        let Some(session) = self.conns.get(idx).map(|c| c.session) else { return };
         match OpCode::from_wire(op) {
             // They pass by everything that waits (T5).
             Some(OpCode::Auth) => self.on_auth(cx, idx, xid, body, received_ns),

@@ -202,6 +202,7 @@ impl<M: BatchMemory> Keeper<M> {
                     self.on_request(cx, *conn, *xid, *op, &burst.bytes[body.clone()], burst.received_ns);
                 }
                 Item::Word { conn, word, argument } => self.on_word(cx, *conn, *word, *argument),
+                Item::Ready { conn } => self.on_client_ready(cx, *conn),
                 Item::Closed { conn } => self.on_closed(*conn),
             }
         }

@@ -1,9 +1,10 @@
 //! Encoding answers and events into the outbox of the front that owns the connection, and booking them.
 
-use super::conns::{Conns, Phase, WriteKind};
+use super::conns::{Conn, Conns, Phase, WriteKind};
 use super::stats::Stats;
 use super::{Cx, Effects};
 use crate::base::ids::Zxid;
+use crate::base::limits::CONN_UNSENT_SOFT_BYTES_MAX;
 use crate::base::memory::BatchMemory;
 use crate::base::time::Now;
 use crate::model::error_code::ErrorCode;
@@ -54,6 +55,16 @@ pub(super) fn latency_ms(now: Now, received_ns: u64) -> u64 {
     now.mono_ns.saturating_sub(received_ns) / 1_000_000
 }
 
+/// Whether a connection has now been answered so much in one turn that the client must take it before more is encoded: a
+/// thousand pipelined reads of large nodes would otherwise fill the memory at once.
+fn is_too_much(conn: &mut Conn, turn: u64, len: usize) -> bool {
+    let (of, bytes) = conn.answered_in_turn;
+    conn.answered_in_turn = (turn, if of == turn { bytes + len } else { len });
+    let begins = conn.answered_in_turn.1 > CONN_UNSENT_SOFT_BYTES_MAX && !conn.congested;
+    conn.congested |= begins;
+    begins
+}
+
 /// Sends one answer; `body` writes what follows the header (nothing for errors).
 pub(super) fn answer<M: BatchMemory>(
     conns: &mut Conns,
@@ -73,8 +84,9 @@ pub(super) fn answer<M: BatchMemory>(
     body(&mut reply);
     reply.finish();
     let len = outbox.bytes.len() - from;
-    outbox.book(conn.id, from, 1, answer.then);
-    if answer.then == Then::Close {
+    let then = if answer.then == Then::Keep && is_too_much(conn, stats.turns, len) { Then::Report } else { answer.then };
+    outbox.book(conn.id, from, 1, then);
+    if then == Then::Close {
         conn.phase = Phase::Closing;
     }
     let latency = latency_ms(cx.now, answer.received_ns);

@@ -121,3 +121,22 @@ fn zxids_that_clients_have_seen_are_signed() {
     assert_eq!(bench.connect(-1).1, [Seen::Session]);
     assert_eq!(bench.connect(1 << 50).1, [Seen::End]);
 }
+
+#[test]
+fn large_answers_wait_until_the_client_takes_them() {
+    let mut bench = Bench::new();
+    let conn = bench.client();
+    let data = vec![7; 900_000];
+    bench.must(conn, &create("/large", 0));
+    bench.must(conn, &Request::SetData { path: b"/large", data: Some(&data), version: -1 });
+    let mut requests = vec![Request::GetData { path: b"/large", watch: false }; 20];
+    requests.push(Request::Delete { path: b"/large", version: -1 });
+    requests.push(Request::Exists { path: b"/large", watch: false });
+    let mut answers = bench.ask_all(conn, &requests);
+    assert_eq!(answers.len(), 5, "as many as pass 4 MiB; nothing behind them, writes neither");
+    for _ in 0..10 {
+        answers.extend(bench.ready(conn));
+    }
+    let order: Vec<i32> = answers.iter().map(Seen::xid).collect();
+    assert_eq!(order, (1..=22).collect::<Vec<_>>());
+}

@@ -40,6 +40,14 @@ impl Seen {
     pub(super) fn bare(xid: i32, zxid: i64, err: i32) -> Seen {
         Seen::Reply(xid, zxid, err, Vec::new())
     }
+
+    /// The number of the request that it answers; 0 for everything but a reply.
+    pub(super) fn xid(&self) -> i32 {
+        match self {
+            Seen::Reply(xid, ..) => *xid,
+            Seen::Event(..) | Seen::Session | Seen::End => 0,
+        }
+    }
 }
 
 struct NoFiles;
@@ -180,6 +188,12 @@ impl Bench {
 
     pub(super) fn ask(&mut self, conn: ConnId, request: &Request<'_>) -> Vec<Seen> {
         self.ask_all(conn, std::slice::from_ref(request))
+    }
+
+    /// The client took what was sent to it.
+    pub(super) fn ready(&mut self, conn: ConnId) -> Vec<Seen> {
+        self.burst(vec![Item::Ready { conn }], Vec::new());
+        self.news(conn)
     }
 
     /// A request as raw bytes, numbered 1.
