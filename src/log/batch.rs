@@ -11,6 +11,7 @@ use crate::base::memory::BatchMemory;
 use crate::log::fields::{get_u8, get_u32, get_u64, get_u128, put_u8, put_u32, put_u64, put_u128};
 use crate::log::record::{FRAME_BYTES, Records};
 use crate::log::segment::OFFSET_MAX;
+pub use crate::model::position::Identity;
 
 /// First bytes of every batch.
 pub const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RKbatch\n");
@@ -25,16 +26,6 @@ pub const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX + FRAME_BYTES;
 
 const REPLICATED_SUM: usize = REPLICATED_BYTES - 8;
 const LOCAL_SUM: usize = HEADER_BYTES - 8;
-
-/// Names a position of the one history: the last zxid of a batch and the checksum of its replicated header, which covers its
-/// body and, through the predecessor, everything before it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Identity {
-    /// Last zxid of the batch.
-    pub zxid: Zxid,
-    /// Checksum of its replicated header; 0 when nothing or only a snapshot precedes.
-    pub checksum: u64,
-}
 
 /// The part of a header that is equal on every server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -14,4 +14,5 @@ pub mod front;
 pub mod keeper;
 pub mod mail;
 pub mod note;
+pub mod peer_mail;
 pub mod words;
