@@ -187,14 +187,16 @@ impl Zab {
         }
     }
 
-    /// An empty server's word counts for founding only, and only while it hears nobody besides the candidate who holds a history.
+    /// An empty server's word counts for founding only, and only while it hears nobody who holds more than the candidate.
     fn has_voice_for(&self, peer: ServerId, ask: &Held) -> bool {
         match self.standing() {
             Standing::Voter => true,
             Standing::Repairing => mutant!("zab-repairing-votes"),
             Standing::Empty => {
-                let others_have_none = || self.fresh_voters().all(|(id, p)| id == peer || p.position.last.zxid == Zxid::ZERO);
-                (ask.founding && self.durable.zxid == Zxid::ZERO && others_have_none()) || mutant!("zab-wiped-votes")
+                let founder = self.fresh_pulse(peer).is_some_and(|p| p.founder);
+                let holds_more = |p: Position| if founder { p.rank() > ask.position.rank() } else { p.last.zxid > Zxid::ZERO };
+                let somebody_does = self.fresh_voters().any(|(id, p)| id != peer && holds_more(p.position)) || holds_more(self.position());
+                (ask.founding && !somebody_does) || mutant!("zab-wiped-votes")
             }
         }
     }
