@@ -82,7 +82,12 @@ impl Zab {
         }
         self.end_catch_up();
         if let Some((leader, epoch, cluster)) = self.leader_to_follow() {
-            return self.follow(leader, epoch, cluster, sink);
+            if self.vault.wanted().cluster == cluster {
+                return self.follow(leader, epoch, cluster, sink);
+            }
+            // No history binds this server (the identity would not fit else). The first batch will, so the identity is durable before it.
+            self.vault.change(|p| p.cluster = cluster);
+            return;
         }
         self.answer_held(sink);
         if self.at_rest() && self.votes() {
@@ -224,7 +229,8 @@ impl Zab {
     fn consider_catching_up(&mut self, looking: &[(ServerId, Pulse)], founding: Founding, sink: &mut Sink<'_>) {
         let all = self.with_me(looking.iter().map(|(id, _)| *id));
         let newest = looking.iter().max_by_key(|(id, p)| (p.position.rank(), *id));
-        let Some((id, pulse)) = newest.filter(|_| self.is_quorum(&all)) else {
+        let voter = self.standing() == Standing::Voter;
+        let Some((id, pulse)) = newest.filter(|(_, p)| self.is_quorum(&all) && voter && p.cluster == self.cluster()) else {
             self.looking().waiting = None;
             return self.say_whom_it_waits_for(founding, sink);
         };
