@@ -168,7 +168,7 @@ impl Zab {
             self.give_up(0, "a candidate for a later epoch has a history as new", sink);
         }
         let serial = self.vault.change(|p| p.accepted_epoch = ask.epoch);
-        self.promised_to = Some((peer, ask.epoch));
+        (self.promised_to, self.promised_cluster) = (Some((peer, ask.epoch)), ask.cluster);
         let message = Vow::Promise { epoch: ask.epoch, position: self.position() };
         self.vault.send_after(SendAfter { durable: Durable::Stored(serial), to: peer, message });
     }
