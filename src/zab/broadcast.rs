@@ -75,7 +75,7 @@ impl Zab {
     /// Leader: commits what a quorum is durable through.
     pub(super) fn advance_commit(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
-        if !l.established && !mutant!("zab-commits-before-established") {
+        if !l.established {
             return;
         }
         let own = self.options.me;

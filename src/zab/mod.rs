@@ -314,7 +314,9 @@ impl Zab {
         }
         self.judge(&input, sink);
         self.vault.flush(self.durable.zxid, sink);
-        self.pulse_if_due(sink);
+        if !self.is_busy_work(&input) {
+            self.pulse_if_due(sink);
+        }
     }
 
     /// After a gap in its own steps longer than the silence the process was paused: whatever it heard before is void.
@@ -376,14 +378,35 @@ impl Zab {
 
     /// What time and the last input make of the role.
     fn judge(&mut self, input: &Input<'_>, sink: &mut Sink<'_>) {
+        if self.is_busy_work(input) {
+            return;
+        }
         match &self.state {
             State::Looking(_) => self.judge_looking(sink),
             State::Candidate(_) => self.judge_candidate(sink),
-            // Acknowledgements and batches, the busy inputs, change nothing of what a leader or learner is.
-            State::Leading(_) if judged_by_hearing(input) => self.judge_leading(sink),
-            State::Following(_) if judged_by_hearing(input) => self.judge_following(sink),
-            State::Leading(_) | State::Following(_) => {}
+            State::Leading(_) => self.judge_leading(sink),
+            State::Following(_) => self.judge_following(sink),
         }
+    }
+
+    /// The inputs that come with every batch change nothing of what a leader or a learner is.
+    fn is_busy_work(&self, input: &Input<'_>) -> bool {
+        let busy = match input {
+            Input::Proposed { .. } | Input::Durable { .. } | Input::Applied { .. } | Input::Flush => true,
+            Input::Message { message, .. } => matches!(
+                message,
+                Message::Batch { .. }
+                    | Message::Progress { .. }
+                    | Message::Ack { .. }
+                    | Message::Forward { .. }
+                    | Message::Verdicts { .. }
+                    | Message::Touched { .. }
+                    | Message::FetchAsk { .. }
+                    | Message::PieceAsk { .. }
+            ),
+            _ => false,
+        };
+        busy && matches!(self.state, State::Leading(_) | State::Following(_))
     }
 
     /// What the server does now.
@@ -466,15 +489,4 @@ impl Zab {
             self.election_ms = Some(self.now.since(began));
         }
     }
-}
-
-fn judged_by_hearing(input: &Input<'_>) -> bool {
-    matches!(
-        input,
-        Input::Tick
-            | Input::Up { .. }
-            | Input::Down { .. }
-            | Input::Stored
-            | Input::Message { message: Message::Pulse(_) | Message::AckLeader { .. }, .. }
-    )
 }

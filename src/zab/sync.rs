@@ -44,16 +44,17 @@ impl Zab {
     /// Leader: whether a quorum, itself included, has acknowledged NEWLEADER. Then its whole history is committed.
     pub(super) fn establish_if_acknowledged(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
-        // After a pause the acknowledgements may be old ones: it must be heard following still.
-        if l.established || !l.hears_quorum || !self.is_quorum(&self.counted()) {
+        let acknowledged = self.is_quorum(&self.counted()) || mutant!("zab-established-alone");
+        // After a pause the acknowledgements may be old ones: a quorum must be heard following still.
+        if l.established || !l.hears_quorum || !acknowledged {
             return;
         }
         let State::Leading(l) = &mut self.state else { return };
         l.established = true;
-        let epoch = l.epoch;
+        let (epoch, whole) = (l.epoch, l.proposed.zxid);
         let synced: Vec<ServerId> = l.learners.iter().filter(|(_, x)| x.synced).map(|(id, _)| *id).collect();
         self.search_ended();
-        self.advance_commit(sink);
+        self.raise_committed(whole, sink);
         sink.role(self.role(), format!("a quorum holds its history: server {synced:?}"));
         for id in synced {
             sink.send(id, PlainMessage::UpToDate { epoch, committed: self.committed });
