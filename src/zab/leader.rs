@@ -38,6 +38,8 @@ pub(super) struct Leading {
     pub(super) proposed: Identity,
     pub(super) learners: BTreeMap<ServerId, Learner>,
     since: MonoMs,
+    /// The leadership began, or the process went on after a pause: from then on a learner has the silence to be heard.
+    patient_from: MonoMs,
     /// A quorum was heard following, last then.
     heard_quorum_at: MonoMs,
     /// Whether one was heard since the leadership began or the process was paused.
@@ -62,6 +64,7 @@ impl Leading {
             proposed: last,
             learners: BTreeMap::new(),
             since: now,
+            patient_from: now,
             heard_quorum_at: now,
             hears_quorum: false,
             beat,
@@ -72,7 +75,8 @@ impl Leading {
     }
 
     pub(super) fn after_pause(&mut self, now: MonoMs) {
-        (self.hears_quorum, self.heard_quorum_at, self.outpromised_since) = (false, now, None);
+        (self.hears_quorum, self.outpromised_since) = (false, None);
+        (self.heard_quorum_at, self.patient_from) = (now, now);
     }
 
     pub(super) fn forget(&mut self, peer: ServerId) {
@@ -176,11 +180,9 @@ impl Zab {
     fn cut_silent_learners(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
         let silence_ms = self.options.silence_ms;
-        // After a pause everybody gets the time to be heard again.
-        let patient_from = l.heard_quorum_at.max(l.since);
         let silent = l.learners.keys().filter(|id| {
             let p = &self.peers[id];
-            let heard = p.heard_at.unwrap_or(p.up_at.max(patient_from));
+            let heard = p.heard_at.unwrap_or(p.up_at.max(l.patient_from));
             self.now.since(heard) > silence_ms
         });
         let silent: Vec<ServerId> = silent.copied().collect();

@@ -164,6 +164,10 @@ fn a_silent_learner_is_cut_off() {
     b.step(Input::Streamed { peer: ServerId(3), last: at(3, 5, 1) });
     assert_eq!(b.pass(SILENCE_MS + PULSE_MS, &[(2, following(1, 4))]), [Output::Drop { peer: ServerId(3) }]);
     assert_eq!(b.zab.learners().map(|l| l.id).collect::<Vec<_>>(), [ServerId(2)]);
+    b.up(&[3]);
+    b.step(Input::Streamed { peer: ServerId(3), last: at(3, 5, 1) });
+    let out = b.pass(SILENCE_MS + PULSE_MS, &[(2, following(1, 4))]);
+    assert_eq!(out, [Output::Drop { peer: ServerId(3) }], "also when it was never heard on this connection");
 }
 
 #[test]
