@@ -187,7 +187,8 @@ impl Zab {
         let looking: Vec<(ServerId, Pulse)> =
             self.fresh_voters().filter(|(_, p)| is_looking(p) && has_voice(p, founding)).map(|(id, pulse)| (id, *pulse)).collect();
         let counts = self.standing() == Standing::Voter || founding;
-        let supporters = self.with_me(looking.iter().filter(|(_, p)| p.position.rank() <= own).map(|(id, _)| *id));
+        let supporters =
+            self.with_me(looking.iter().filter(|(_, p)| p.position.rank() <= own || mutant!("zab-promises-to-older")).map(|(id, _)| *id));
         if !counts || !self.is_quorum(&supporters) {
             self.looking().gather_until = None;
             return self.consider_catching_up(&looking, founding, sink);
@@ -321,7 +322,11 @@ impl Zab {
 
 /// Whether its word counts.
 pub(super) fn has_voice(pulse: &Pulse, founding: bool) -> bool {
-    pulse.standing == Standing::Voter || (founding && pulse.standing == Standing::Empty) || mutant!("zab-wiped-votes")
+    match pulse.standing {
+        Standing::Voter => true,
+        Standing::Empty => founding || mutant!("zab-wiped-votes"),
+        Standing::Repairing => mutant!("zab-repairing-votes"),
+    }
 }
 
 fn is_looking(pulse: &Pulse) -> bool {

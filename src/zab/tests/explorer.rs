@@ -151,8 +151,8 @@ impl World {
                     self.crash_for_a_while(id);
                 }
             }
-            5 => self.hurt(id),
-            6..=7 => {
+            5..=6 => self.hurt(id),
+            7 => {
                 let ms = if self.prng.chance(1, 2) { self.prng.between(20, 300) } else { self.prng.between(300, 2000) };
                 self.pause(id, ms);
             }
@@ -181,7 +181,7 @@ impl World {
         self.crash(id);
         let time = self.time;
         let wiped = self.prng.chance(1, 2);
-        let lost = self.prng.below(4) as usize;
+        let lost = self.prng.below(8) as usize;
         self.trace(|| format!("{id:?} loses {}", if wiped { "its disk" } else { "its tail" }));
         let server = self.server(id);
         server.hurt_at = Some(time);
