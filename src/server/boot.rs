@@ -9,7 +9,8 @@ use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
-use crate::log::{self, Case, DiskEffect, Log, LogOptions, LogStart, Recovery};
+use crate::log::meta::Meta;
+use crate::log::{self, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Recovery};
 use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
@@ -59,6 +60,18 @@ impl Boot {
     #[must_use]
     pub fn last_zxid(&self) -> Zxid {
         self.tree.last_zxid()
+    }
+
+    /// Where the recovered log ends.
+    #[must_use]
+    pub fn log_end(&self) -> Identity {
+        self.log.tail
+    }
+
+    /// The epoch metadata with which the server goes on.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.log.meta
     }
 
     /// The recovered tree, to be looked at.

@@ -226,9 +226,7 @@ impl Client {
         if let Some(zxid) = header.zxid() {
             self.seen = self.seen.max(zxid);
             history.seen_by_anybody = history.seen_by_anybody.max(zxid);
-            if zxid > history.durable {
-                return Err(format!("client {} is shown {zxid}, durable is only {}", self.id, history.durable));
-            }
+            history.ledger.shown(zxid).map_err(|what| format!("client {}: {what}", self.id))?;
         }
         if header.xid == -1 {
             let event = decode_event(body).map_err(|e| format!("a notification doesn't decode: {e}"))?;

@@ -51,6 +51,8 @@ macro_rules! options {
 options! {
     /// Where every draw comes from.
     seed: u64,
+    /// Servers; 1: a lone one.
+    servers: u8,
     /// Stripes of the log.
     shards: u8,
     /// Executors with connections.
@@ -140,6 +142,7 @@ impl Options {
         let weight = |p: &mut Prng, most: u64| if p.chance(1, 4) { 0 } else { p.between(1, most) as u8 };
         let mut options = Options {
             seed,
+            servers: 1,
             shards: pick(p, &[1, 2, 4]) as u8,
             fronts: pick(p, &[1, 1, 2]) as u8,
             clients: p.between(1, 6) as u8,

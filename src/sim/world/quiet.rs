@@ -1,15 +1,14 @@
 //! After the faults: everybody must be served, nothing may be left over, and all that was seen is judged.
 
-use super::{Event, Server, Stage, Verdict, World};
+use super::{Event, Stage, Verdict, World};
 use crate::base::ids::Zxid;
 use crate::server::boot::recover_server;
 use crate::sim::options::Ending;
 use crate::sim::{checks, watching};
-use std::collections::BTreeMap;
 
 impl World {
     pub(super) fn quiet_begins(&mut self) {
-        if !matches!(self.server, Server::Up(_)) {
+        if self.nodes.iter().any(|node| node.up().is_none()) {
             return self.agenda.after(200_000, Event::QuietBegins);
         }
         self.stage = Stage::Quiet;
@@ -37,12 +36,10 @@ impl World {
         if let Some(client) = self.clients.iter().find(|c| c.outstanding() > 0) {
             return Err(format!("{} requests of client {} were never answered", client.outstanding(), client.id));
         }
-        let Server::Up(life) = &self.server else { return Err("the server went away without a fault".to_owned()) };
-        let now_ms = self.agenda.now().mono.0;
+        let Some(life) = self.nodes[0].up() else { return Err("the server went away without a fault".to_owned()) };
         let ticks_ms = 3 * u64::from(self.options.tick_ms);
         for image in life.keeper.sessions().images() {
-            let sign = |from: &BTreeMap<_, u64>| from.get(&image.session).copied().unwrap_or(0);
-            let silent = now_ms - sign(&life.heard).max(sign(&life.resumed));
+            let silent = self.history.presence.silent_ms(image.session, self.agenda.now_ms());
             if silent > u64::from(image.timeout_ms) + ticks_ms {
                 return Err(format!(
                     "session {} lives after {silent} ms of silence, its timeout is {} ms",
@@ -52,16 +49,17 @@ impl World {
         }
         let applied = life.keeper.applied();
         self.judge(applied)?;
-        if let Server::Up(life) = &self.server {
+        if let Some(life) = self.nodes[0].up() {
             checks::same_tree(&mut self.replay, life.keeper.tree())?;
             checks::same_sessions(self.replay.sessions(), life.keeper.sessions())?;
         }
-        self.end(Ending::Power)?;
+        self.end(0, Ending::Power)?;
         self.verdict = Some(Verdict::Passed);
-        let mut prng = self.boot_prng.clone();
-        match recover_server(&self.disk, &self.config, &mut prng) {
-            Ok(boot) => self.welcome_back(&boot).and_then(|()| self.judge_start(&boot)),
-            Err(_) if self.rotten => Ok(()),
+        let node = &self.nodes[0];
+        let mut prng = node.boot_prng.clone();
+        match recover_server(&node.disk, &node.config, &mut prng) {
+            Ok(boot) => self.welcome_back(0, &boot).and_then(|()| self.judge_start(0, &boot)),
+            Err(_) if node.rotten => Ok(()),
             Err(error) => Err(format!("the last start is refused: {error}")),
         }
     }
