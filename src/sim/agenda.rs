@@ -1,5 +1,6 @@
 //! The agenda: what will happen when. Delays are drawn here; order is kept between one sender and one receiver.
 
+use super::net::Net;
 use super::options::{Ending, Options};
 use super::trace::Trace;
 use crate::base::ids::ConnId;
@@ -8,6 +9,7 @@ use crate::base::time::{MonoMs, Now};
 use crate::log::DiskDone;
 use crate::model::file::Ticket;
 use crate::server::mail::Outbox;
+use crate::server::peer_mail::PeerOutbox;
 use std::collections::BTreeMap;
 
 /// One life of one server. Lives are numbered from 1, for each server.
@@ -86,6 +88,36 @@ pub enum Event {
         ending: Ending,
         life: Option<u64>,
     },
+    /// Something arrives at one end of a connection between servers.
+    Wire {
+        wire: u64,
+        end: usize,
+    },
+    PeerFlush {
+        who: Who,
+    },
+    PeerOutbox {
+        who: Who,
+        outbox: Box<PeerOutbox>,
+    },
+    /// A client looks whether it was answered lately.
+    Patience {
+        client: usize,
+        link: u64,
+    },
+    Fault,
+    /// Faults end, however far clients got.
+    Calm,
+    /// The partition of that number ends.
+    Heal {
+        number: u64,
+    },
+    Resume {
+        who: Who,
+    },
+    SlowEnds {
+        node: usize,
+    },
     WallJump {
         node: usize,
     },
@@ -136,7 +168,9 @@ pub struct Agenda {
     pub(super) clocks: Vec<Clock>,
     next: u64,
     pub(super) queue: BTreeMap<(u64, u64), Event>,
-    prng: Prng,
+    pub(super) prng: Prng,
+    /// Between servers.
+    pub net: Net,
     net_us: u64,
     mail_us: u64,
     disk_us: u64,
@@ -162,6 +196,7 @@ impl Agenda {
             next: 0,
             queue: BTreeMap::new(),
             prng,
+            net: Net::new(usize::from(options.servers), u64::from(options.peer_us)),
             net_us: u64::from(options.net_us),
             mail_us: u64::from(options.mail_us),
             disk_us: u64::from(options.disk_us),

@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use super::presence::Presence;
+use super::protocol::Protocol;
 use crate::base::ids::{SessionId, Zxid};
 use crate::model::acl::Identity;
 use crate::model::membership::Membership;
@@ -114,6 +115,8 @@ pub struct History {
     pub ledger: Ledger,
     /// Who was heard when.
     pub presence: Presence,
+    /// What servers say to each other.
+    pub protocol: Protocol,
 }
 
 impl History {
@@ -129,6 +132,7 @@ impl History {
             seen_by_anybody: Zxid::ZERO,
             ledger: Ledger::new(members),
             presence: Presence::default(),
+            protocol: Protocol::default(),
         }
     }
 

@@ -4,8 +4,11 @@
 //! completes; the steps of scripts are carried out one by one in lanes (one for each shard and one for the rest).
 
 use super::agenda::{Agenda, Event, Who};
+use super::coverage::Coverage;
 use super::history::History;
+use super::peers::Peers;
 use super::presence::Presence;
+use super::seam;
 use crate::base::ids::{ConnId, FrontId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
@@ -15,7 +18,10 @@ use crate::model::txn::OpRef;
 use crate::server::front::{Front, FrontOptions, Verdict};
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::{Burst, Item, Outbox, Then};
+use crate::server::peer_mail::PeerBurst;
 use std::collections::{BTreeMap, VecDeque};
+
+mod mail;
 
 /// How long an orderly end may take.
 const STOP_MS_MAX: u64 = 4000;
@@ -74,6 +80,10 @@ pub enum Mood {
     Stopped,
     /// It had to end.
     Fatal(String),
+    /// It was cut off between the effects of this turn.
+    Cut,
+    /// It wants to be recovered anew from its files.
+    Reboot,
 }
 
 /// See the module's description.
@@ -85,6 +95,13 @@ pub struct Life {
     pool: HeapPool,
     fx: Effects<HeapMemory>,
     fronts: Vec<FrontHost>,
+    /// Its links to other servers.
+    pub peers: Peers,
+    peer_bursts: VecDeque<PeerBurst>,
+    peer_flush_due: bool,
+    /// Its process ends between the effects of the next turn that has some for the disk and some for others: `true`, those for
+    /// others leave and the disk gets none.
+    pub cut_turn: Option<bool>,
     bursts: VecDeque<Burst>,
     dones: Vec<DiskDone>,
     tick_due: bool,
@@ -104,7 +121,14 @@ pub struct Life {
 impl Life {
     /// A process over recovered state; `startup` are its first disk effects.
     #[must_use]
-    pub fn new(who: Who, keeper: Keeper<HeapMemory>, startup: Vec<DiskEffect<HeapMemory>>, fronts: u8, options: FrontOptions) -> Life {
+    pub fn new(
+        who: Who,
+        keeper: Keeper<HeapMemory>,
+        startup: Vec<DiskEffect<HeapMemory>>,
+        fronts: u8,
+        options: FrontOptions,
+        peers: Peers,
+    ) -> Life {
         let front = |id: u8| FrontHost {
             front: Front::new(FrontId(u16::from(id)), options),
             burst: Burst::default(),
@@ -119,6 +143,10 @@ impl Life {
             pool: HeapPool::default(),
             fx,
             fronts: (0..fronts).map(front).collect(),
+            peers,
+            peer_bursts: VecDeque::new(),
+            peer_flush_due: false,
+            cut_turn: None,
             bursts: VecDeque::new(),
             dones: Vec::new(),
             tick_due: false,
@@ -223,10 +251,13 @@ impl Life {
     }
 
     /// Time passed.
-    pub fn tick(&mut self, agenda: &mut Agenda) {
+    pub fn tick(&mut self, agenda: &mut Agenda, lives: &[Option<u64>]) {
         self.tick_due = true;
         self.turn_soon(agenda);
         agenda.after(TICK_US, Event::Tick { who: self.who });
+        let mut wants = Vec::new();
+        self.peers.on_tick(agenda.now_us, &mut wants);
+        self.carry_out(agenda, lives, wants);
         let now = agenda.now(self.who.node).mono;
         for front in 0..self.fronts.len() {
             let mut over = Vec::new();
@@ -261,14 +292,18 @@ impl Life {
     ///
     /// # Errors
     /// When what it hands to the disk can't be right.
-    pub fn turn(&mut self, agenda: &mut Agenda, history: &mut History) -> Result<Mood, String> {
+    pub fn turn(&mut self, agenda: &mut Agenda, history: &mut History, coverage: &mut Coverage) -> Result<Mood, String> {
         self.turn_due = false;
         let now = agenda.now(self.who.node);
         let bursts = std::mem::take(&mut self.bursts);
-        bursts.iter().for_each(|burst| self.hear(burst, agenda.now_ms(), &mut history.presence));
+        let serves = seam::role(&self.keeper).serves();
+        bursts.iter().filter(|_| serves).for_each(|burst| self.hear(burst, agenda.now_ms(), &mut history.presence));
         let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.fx };
         for done in self.dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
+        }
+        for burst in self.peer_bursts.drain(..) {
+            seam::on_peers(&mut self.keeper, &mut cx, &burst);
         }
         for burst in &bursts {
             self.keeper.on_burst(&mut cx, burst);
@@ -279,7 +314,21 @@ impl Life {
         self.keeper.turn(&mut cx);
         self.note(agenda);
         history.ledger.committed(self.who.node, self.keeper.applied())?;
+        let mail = seam::take_peers(&mut self.fx);
+        self.judge_mail(agenda, history, coverage, &mail)?;
+        if let Some(mail_first) = self.cut_turn.filter(|_| !mail.is_empty() && !self.fx.disk.is_empty()) {
+            // The process is cut off after one half of the turn's effects.
+            if mail_first {
+                self.send_mail(agenda, &mail);
+            } else {
+                self.start_disk(agenda, history)?;
+            }
+            return Ok(Mood::Cut);
+        }
         self.start_disk(agenda, history)?;
+        if !mail.is_empty() {
+            agenda.mail(self.who.node, 300, Event::PeerOutbox { who: self.who, outbox: Box::new(mail) });
+        }
         self.deliver(agenda);
         if self.keeper.wants_turn() && !std::mem::replace(&mut self.turn_wanted, true) {
             agenda.mail(self.who.node, 100, Event::Wanted { who: self.who });
@@ -290,6 +339,9 @@ impl Life {
     fn mood(&mut self, now: MonoMs) -> Mood {
         if let Some(stop) = self.fx.stop.take() {
             return Mood::Fatal(stop.message);
+        }
+        if seam::reboots(&mut self.fx) {
+            return Mood::Reboot;
         }
         match self.stopping_since {
             Some(since) if self.keeper.is_settled() || now.since(since) > STOP_MS_MAX => Mood::Stopped,

@@ -35,6 +35,8 @@ struct Holding {
     generation: u64,
     /// It lost something by a fault that it isn't to blame for, and was not yet mended.
     excused: bool,
+    /// It lost everything, promises included.
+    wiped: bool,
     /// Accepted and current epoch that are durable.
     epochs: (u32, u32),
 }
@@ -233,8 +235,14 @@ impl Ledger {
         let holding = &mut self.holdings[node];
         holding.excused = true;
         if wiped {
-            *holding = Holding { log: vec![Identity::default()], excused: true, ..Holding::default() };
+            *holding = Holding { log: vec![Identity::default()], excused: true, wiped: true, ..Holding::default() };
         }
+    }
+
+    /// Whether a server lost everything and isn't mended yet.
+    #[must_use]
+    pub fn is_wiped(&self, node: usize) -> bool {
+        self.holdings[node].wiped
     }
 
     /// Whether a server lost something and isn't mended yet.
@@ -248,7 +256,7 @@ impl Ledger {
         let end = self.end();
         let mended = self.holdings[node].excused && self.holds(node, end);
         if mended {
-            self.holdings[node].excused = false;
+            (self.holdings[node].excused, self.holdings[node].wiped) = (false, false);
         }
         mended
     }
@@ -332,6 +340,37 @@ impl Ledger {
         }
         let ends: Vec<String> = self.holdings.iter().map(|h| format!("{}", h.end.zxid)).collect();
         Err(format!("{} is durable on {there:?} only (each server through: {})", identity.zxid, ends.join(", ")))
+    }
+
+    /// Whether a server's log is durable, contiguously, through `zxid`.
+    #[must_use]
+    pub fn is_durable(&self, node: usize, zxid: Zxid) -> bool {
+        zxid <= self.holdings[node].end.zxid
+    }
+
+    /// A candidate says that a quorum promised `epoch`.
+    ///
+    /// # Errors
+    /// When the promises of a quorum aren't durable.
+    pub fn is_promised(&self, epoch: u32) -> Result<(), String> {
+        let promised = |h: &Holding| h.epochs.0 >= epoch || h.excused;
+        let there: BTreeSet<ServerId> = (0..self.holdings.len()).filter(|n| promised(&self.holdings[*n])).map(server_id).collect();
+        if self.members.is_quorum(&there) { Ok(()) } else { Err(format!("only {there:?} promised epoch {epoch}")) }
+    }
+
+    /// A leader says that everything through `zxid` is committed.
+    ///
+    /// # Errors
+    /// When it isn't durable on a quorum.
+    pub fn may_commit(&self, node: usize, zxid: Zxid) -> Result<(), String> {
+        if zxid <= self.end().zxid {
+            return Ok(());
+        }
+        let log = &self.holdings[node].log;
+        match log.get(log.partition_point(|i| i.zxid < zxid)) {
+            Some(identity) => self.on_quorum(*identity),
+            None => Err(format!("its own log ends at {:?}", log.last())),
+        }
     }
 
     /// A server has applied everything through `applied`: that is committed.

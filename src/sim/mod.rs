@@ -15,14 +15,22 @@ pub mod history;
 pub mod host;
 pub mod ledger;
 pub mod model;
+pub mod net;
 pub mod node;
 pub mod options;
+pub mod peers;
 pub mod presence;
+pub mod protocol;
 pub mod replay;
 pub mod run;
+pub mod seam;
 pub mod sweep;
 #[cfg(test)]
 mod test_agreement;
+#[cfg(test)]
+mod test_forged;
+#[cfg(test)]
+mod test_ledger;
 #[cfg(test)]
 mod tests;
 pub mod trace;

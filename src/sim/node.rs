@@ -4,6 +4,7 @@ use super::agenda::{Agenda, Event, Who};
 use super::disk::SimDisk;
 use super::host::Life;
 use super::options::{Ending, Options};
+use super::seam::Role;
 use super::workload;
 use crate::base::ids::Zxid;
 use crate::base::memory::BatchMemory;
@@ -74,6 +75,10 @@ pub struct Node {
     pub disk_steps: u64,
     /// It ends at that step of its disk, or a little later when it isn't busy.
     pub end_at_step: Option<(u64, Ending)>,
+    /// What its process said last that it does.
+    pub role: Role,
+    /// How long it stays down when it ends, in microseconds.
+    pub down_us: u64,
     /// Its process stands still: what reaches it meanwhile waits here.
     pub paused: Option<Vec<Event>>,
 }
@@ -130,6 +135,8 @@ impl Node {
             failed: false,
             disk_steps: 0,
             end_at_step: None,
+            role: if options.servers == 1 { Role::Alone } else { Role::Looking },
+            down_us: 50_000,
             paused: None,
         })
     }

@@ -7,6 +7,7 @@ use super::disk::SimDisk;
 use super::history::History;
 use super::host::Life;
 use super::ledger::server_id;
+use super::net::Arrival;
 use super::node::Node;
 use super::options::{Ending, Options};
 use super::replay::Replay;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 mod clients;
 mod disk_ops;
 mod lives;
+mod nemesis;
 mod quiet;
 
 /// How far a run has come.
@@ -59,6 +61,8 @@ pub struct World {
     requests: u32,
     endings: Vec<u32>,
     rot_left: u8,
+    faults_left: u8,
+    partitions: u64,
     stage: Stage,
     verdict: Option<Verdict>,
     digests: BTreeMap<Zxid, u64>,
@@ -75,7 +79,7 @@ const EVENTS_MAX: u64 = 3_000_000;
 fn membership(options: &Options) -> Membership {
     let member = |node: usize| Member {
         id: server_id(node),
-        votes: true,
+        votes: node < options.voters(),
         weight: 1,
         group: 0,
         host: format!("s{}", node + 1),
@@ -86,6 +90,21 @@ fn membership(options: &Options) -> Membership {
     Membership::new(1, (0..usize::from(options.servers)).map(member))
 }
 
+/// The judge of what clients see.
+pub(super) fn new_replay(options: &Options) -> Replay {
+    let auth = AuthOptions { digest_enabled: true, super_digest: Some(workload::SUPER_DIGEST.into()), ensemble_names: Vec::new() };
+    let model = super::model::ModelOptions {
+        skip_acl: options.skip_acl,
+        extended_types: options.extended_types,
+        enforce_quota: false,
+        reconfig_enabled: false,
+    };
+    let mut replay = Replay::new(model, auth);
+    replay.may_lag = options.servers > 1;
+    replay.may_refuse = options.full_ms > 0 || options.fail_op > 0 || options.stop_percent > 0;
+    replay
+}
+
 impl World {
     /// A world that hasn't begun. `aloud` tells its story.
     ///
@@ -94,36 +113,30 @@ impl World {
     pub fn new(options: Options, aloud: bool) -> Result<World, String> {
         let root = Prng::from_seed(options.seed);
         let mut prng = root.stream("world");
-        let auth = AuthOptions { digest_enabled: true, super_digest: Some(workload::SUPER_DIGEST.into()), ensemble_names: Vec::new() };
         let clients = (0..usize::from(options.clients)).map(|id| Client::new(id, root.stream(&format!("client-{id}")))).collect();
         let mut endings: Vec<u32> = (0..options.endings).map(|_| prng.between(1, u64::from(options.requests)) as u32).collect();
         endings.sort_unstable();
-        let model = super::model::ModelOptions {
-            skip_acl: options.skip_acl,
-            extended_types: options.extended_types,
-            enforce_quota: false,
-            reconfig_enabled: false,
-        };
         let mut nodes = Vec::new();
         for idx in 0..usize::from(options.servers) {
             nodes.push(Node::new(idx, &options, &root)?);
         }
-        nodes[0].fail_op = options.fail_op;
+        let failing = if options.servers == 1 { 0 } else { prng.index(nodes.len()) };
+        nodes[failing].fail_op = options.fail_op;
         let agenda = Agenda::new(&options, root.stream("delays"), aloud);
-        let mut replay = Replay::new(model, auth);
-        replay.may_refuse = options.full_ms > 0 || options.fail_op > 0 || options.stop_percent > 0;
         Ok(World {
             agenda,
             nodes,
             clients,
             next_link: 1,
             history: History::new(membership(&options)),
-            replay,
+            replay: new_replay(&options),
             coverage: Coverage::default(),
             prng,
             requests: 0,
             endings,
             rot_left: options.rot,
+            faults_left: options.faults,
+            partitions: 0,
             stage: Stage::Work,
             verdict: None,
             digests: BTreeMap::new(),
@@ -163,7 +176,8 @@ impl World {
     /// As [`World::run`], and what `look` finds.
     pub fn run_watched(&mut self, look: &mut dyn FnMut(&World) -> Result<(), String>) -> Result<Verdict, String> {
         for node in 0..self.nodes.len() {
-            self.agenda.at(0, Event::Start { node });
+            let late = if self.nodes.len() == 1 { 0 } else { self.prng.between(0, u64::from(self.options.start_ms) * 1000) };
+            self.agenda.at(late, Event::Start { node });
         }
         for client in 0..self.clients.len() {
             let late = self.prng.between(0, 20_000);
@@ -171,12 +185,18 @@ impl World {
         }
         for _ in 0..self.options.wall_jumps {
             let at = self.prng.between(1000, 5_000_000);
-            self.agenda.after(at, Event::WallJump { node: 0 });
+            let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
+            self.agenda.after(at, Event::WallJump { node });
         }
         if self.options.full_ms > 0 {
             let at = self.prng.between(1000, 1_000_000);
-            self.agenda.after(at, Event::Full { node: 0, full: true });
-            self.agenda.after(at + u64::from(self.options.full_ms) * 1000, Event::Full { node: 0, full: false });
+            let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
+            self.agenda.after(at, Event::Full { node, full: true });
+            self.agenda.after(at + u64::from(self.options.full_ms) * 1000, Event::Full { node, full: false });
+        }
+        if self.nodes.len() > 1 {
+            self.set_clocks();
+            self.next_fault();
         }
         while let Some(((time, _), event)) = self.agenda.queue.pop_first() {
             self.agenda.now_us = time;
@@ -229,6 +249,19 @@ impl World {
         Ok((zxid, boot.tree().digest()))
     }
 
+    /// Something arrives from another server.
+    fn wire(&mut self, wire: u64, end: usize) {
+        let Some((who, other)) = self.agenda.net.who(wire, end).zip(self.agenda.net.who(wire, 1 - end)) else { return };
+        let Some(arrival) = self.agenda.wire_next(wire, end) else { return };
+        if let Arrival::Bytes(bytes) = &arrival {
+            self.agenda.trace.bytes(self.agenda.now_us, "wire", wire, bytes);
+        }
+        match self.nodes[who.node].life(who) {
+            Some(life) => life.arrival(&mut self.agenda, wire, end, other.node, arrival),
+            None => self.agenda.wire_close(wire, end),
+        }
+    }
+
     /// Whether an append is on its way.
     #[must_use]
     pub fn is_appending(&self) -> bool {
@@ -246,8 +279,65 @@ impl World {
         Some((life, &mut self.agenda, &mut self.history))
     }
 
-    fn happen(&mut self, event: Event) -> Result<(), String> {
+    /// Each server's clocks begin anywhere and run a little fast or slow.
+    fn set_clocks(&mut self) {
+        let drift = u64::from(self.options.drift_permille);
+        for node in 0..self.nodes.len() {
+            self.agenda.clocks[node].rate_permille = self.prng.between(1000 - drift, 1000 + drift);
+            self.agenda.clocks[node].mono_offset_us = self.prng.between(0, 1_000_000_000);
+        }
+    }
+
+    /// The server whose process an event is for, if it is for one: what is for its disk isn't.
+    fn process_of(&self, event: &Event) -> Option<usize> {
         match event {
+            Event::Flush { who, .. }
+            | Event::Outbox { who, .. }
+            | Event::Turn { who }
+            | Event::Wanted { who }
+            | Event::Tick { who }
+            | Event::DiskDone { who, .. }
+            | Event::PeerFlush { who }
+            | Event::PeerOutbox { who, .. } => Some(who.node),
+            Event::Wire { wire, end } => self.agenda.net.who(*wire, *end).map(|who| who.node),
+            Event::Arrive { link } | Event::ToServer { link, .. } | Event::ClientLeft { link } => {
+                self.agenda.links.get(link).map(|link| link.node)
+            }
+            _ => None,
+        }
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        let event = match self.process_of(&event) {
+            Some(node) => match self.nodes[node].unless_paused(event) {
+                Some(event) => event,
+                None => return Ok(()),
+            },
+            None => event,
+        };
+        match event {
+            Event::Wire { wire, end } => self.wire(wire, end),
+            Event::PeerFlush { who } => {
+                if let Some((life, agenda, _)) = self.life(who) {
+                    life.peer_flush(agenda);
+                }
+            }
+            Event::PeerOutbox { who, outbox } => {
+                if let Some((life, agenda, _)) = self.life(who) {
+                    agenda.trace.bytes(agenda.now_us, "peer-outbox", who.node as u64, &outbox.bytes);
+                    life.send_mail(agenda, &outbox);
+                }
+            }
+            Event::Patience { client, link } => self.patience(client, link),
+            Event::Fault => return self.fault(),
+            Event::Calm => self.calm(),
+            Event::Heal { number } => self.heal(number),
+            Event::Resume { who } => {
+                if self.nodes[who.node].life == who.life {
+                    self.resume(who.node);
+                }
+            }
+            Event::SlowEnds { node } => self.slow_ends(node),
             Event::Act { client, link } => self.act(client, link),
             Event::Connect { client } => self.connect(client),
             Event::Arrive { link } => self.arrive(link),
@@ -272,8 +362,12 @@ impl World {
                 }
             }
             Event::Tick { who } => {
+                let lives: Vec<Option<u64>> = self.nodes.iter().map(|n| n.up().map(|life| life.who.life)).collect();
+                if self.nodes.len() > 1 && self.is_troubled() {
+                    self.history.presence.trouble_ms = self.agenda.now_ms();
+                }
                 if let Some((life, agenda, _)) = self.life(who) {
-                    life.tick(agenda);
+                    life.tick(agenda, &lives);
                 }
             }
             Event::AppendEnds { who, ticket } => self.append_ends(who, ticket),

@@ -22,10 +22,14 @@ impl World {
         let front = self.prng.index(usize::from(self.options.fronts));
         let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
         self.agenda.links.insert(link, Link { client, node, front, life: 0, conn: None, up_us: 0, down_us: 0 });
+        self.clients[client].heard_us = self.agenda.now_us;
         let hello = self.clients[client].connect(link, &mut self.history, &self.options, &mut self.coverage);
         self.agenda.send_up(link, Event::Arrive { link });
         self.send(link, hello);
-        // A handshake that nobody answers is given up.
+        if self.nodes.len() > 1 {
+            let ms = u64::from(self.options.session_timeout_ms) * 2 / 3;
+            self.agenda.after(ms * 1000, Event::Patience { client, link });
+        }
         self.agenda.trace.event(self.agenda.now_us, "connect", &[client as u64, link]);
     }
 
@@ -87,6 +91,7 @@ impl World {
         }
         let before = self.clients[client].phase;
         self.agenda.say(|| format!("client {client} hears {} bytes", bytes.len()));
+        self.clients[client].heard_us = self.agenda.now_us;
         let answer = self.clients[client].hear(bytes, &mut self.history, &mut self.coverage)?;
         if !answer.is_empty() {
             self.send(link, answer);
@@ -110,6 +115,26 @@ impl World {
         Ok(())
     }
 
+    /// A client that isn't answered for two thirds of its timeout tries another server.
+    pub(super) fn patience(&mut self, client: usize, link: u64) {
+        let known = &self.clients[client];
+        if known.link != link || known.phase == Phase::Away {
+            return;
+        }
+        let patience_us = u64::from(self.options.session_timeout_ms) * 2000 / 3;
+        let waits = known.phase == Phase::Joining || known.outstanding() > 0;
+        let quiet_us = self.agenda.now_us - known.heard_us;
+        if waits && quiet_us >= patience_us {
+            self.coverage.hit("client-gives-up");
+            self.agenda.say(|| format!("client {client} hears nothing and leaves"));
+            self.leave(client);
+            self.clients[client].hang_up();
+            return self.come_back(client);
+        }
+        let wait = if waits { patience_us - quiet_us } else { patience_us };
+        self.agenda.after(wait.max(1000), Event::Patience { client, link });
+    }
+
     pub(super) fn leave(&mut self, client: usize) {
         let link = self.clients[client].link;
         self.agenda.send_up(link, Event::ClientLeft { link });
@@ -130,10 +155,14 @@ impl World {
             POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300)
         };
         let mut pause = self.prng.between(1, think_us);
-        let may_ask = self.stage == Stage::Quiet || self.stage == Stage::Work && self.requests < self.options.requests;
+        let may_ask = self.stage == Stage::Quiet
+            || self.stage == Stage::Work && self.requests < self.options.requests * if self.faults_left > 0 { 3 } else { 1 };
         if may_ask {
             let mut out = Vec::new();
             let from = self.history.asked.len();
+            if self.clients[client].outstanding() == 0 {
+                self.clients[client].heard_us = self.agenda.now_us;
+            }
             self.requests += self.clients[client].act(&mut self.history, &self.options, &mut self.coverage, &mut out);
             if !out.is_empty() {
                 for idx in from..self.history.asked.len() {
@@ -146,7 +175,11 @@ impl World {
                 Whim::None => {}
                 Whim::Drop => {
                     self.agenda.say(|| format!("client {client} drops its connection"));
-                    self.leave(client);
+                    if self.options.losses == 0 || self.prng.chance(1, 2) {
+                        self.leave(client);
+                    } else {
+                        self.coverage.hit("client-lost-silently");
+                    }
                     self.clients[client].hang_up();
                     return self.come_back(client);
                 }
@@ -180,10 +213,21 @@ impl World {
                     self.nodes[0].end_at_step = Some((steps + self.prng.between(1, 12), ending));
                 }
             }
-        } else if self.requests >= self.options.requests && self.nodes.iter().all(|n| !n.full) {
-            self.stage = Stage::Calming;
-            self.agenda.after(300_000, Event::QuietBegins);
+        } else if self.requests >= self.options.requests && self.faults_left == 0 && self.nodes.iter().all(|n| !n.full) {
+            self.calm();
         }
+    }
+
+    /// No new faults from now on.
+    pub(super) fn calm(&mut self) {
+        if self.stage != Stage::Work {
+            return;
+        }
+        self.stage = Stage::Calming;
+        if self.nodes.len() > 1 {
+            self.heal_all();
+        }
+        self.agenda.after(300_000, Event::QuietBegins);
     }
 
     pub(super) fn draw_ending(&mut self) -> Ending {

@@ -13,20 +13,26 @@ use crate::sim::client::Phase;
 use crate::sim::host::{Life, Mood, TICK_US};
 use crate::sim::node::Server;
 use crate::sim::options::Ending;
+use crate::sim::peers::Peers;
+use crate::sim::seam::{self, Role};
 
 impl World {
     pub(super) fn turn(&mut self, who: Who) -> Result<(), String> {
         let steps = self.agenda.disk_steps;
-        let Some((life, agenda, history)) = self.life(who) else { return Ok(()) };
-        let mood = life.turn(agenda, history)?;
+        let Some(life) = self.nodes[who.node].life(who) else { return Ok(()) };
+        let mood = life.turn(&mut self.agenda, &mut self.history, &mut self.coverage)?;
         let expired = std::mem::take(&mut life.expired);
         let (applied, digest) = (life.keeper.applied(), life.keeper.tree().digest());
-        agenda.trace.event(agenda.now_us, "turn", &[applied.0, digest]);
+        let role = seam::role(&life.keeper);
+        self.agenda.trace.event(self.agenda.now_us, "turn", &[applied.0, digest]);
         self.nodes[who.node].disk_steps += self.agenda.disk_steps - steps;
         self.same_digest(who.node, applied, digest)?;
         for session in expired {
-            self.history.presence.expired(session, self.agenda.now_ms(), 1000, 0)?;
+            let (fast, late_ms) = if self.nodes.len() == 1 { (1000, 0) } else { (1000 + self.options.drift_permille, self.late_ms()) };
+            self.history.presence.expired(session, self.agenda.now_ms(), u64::from(fast), late_ms)?;
         }
+        self.new_role(who.node, role)?;
+        self.mend(who.node);
         match mood {
             Mood::Serves => Ok(()),
             Mood::Stopped => {
@@ -34,6 +40,12 @@ impl World {
                 self.nodes[who.node].clean = true;
                 self.end(who.node, Ending::Stop)
             }
+            Mood::Cut => {
+                self.coverage.hit("mid-turn-crash");
+                let ending = if self.prng.chance(1, 2) { Ending::Power } else { Ending::Kill };
+                self.end(who.node, ending)
+            }
+            Mood::Reboot => self.reboot(who.node),
             Mood::Fatal(why) => {
                 if !self.nodes[who.node].failed {
                     return Err(format!("server {} ended by itself: {why}", who.node + 1));
@@ -41,6 +53,59 @@ impl World {
                 self.end(who.node, Ending::Kill)
             }
         }
+    }
+
+    /// How long news of a session may be on its way to the leader.
+    fn late_ms(&self) -> u64 {
+        u64::from(self.options.tick_ms + (self.options.peer_us + 4 * self.options.mail_us) / 1000) + 2 * TICK_US / 1000 + 20
+    }
+
+    /// A server does something else now.
+    fn new_role(&mut self, node: usize, role: Role) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.nodes[node].role, role);
+        if before == role {
+            return Ok(());
+        }
+        self.agenda.say(|| format!("server {} is now {role:?}", node + 1));
+        if let Role::Leading { epoch, established } = role {
+            self.history.protocol.leads(node, epoch)?;
+            if established {
+                self.coverage.hit("established");
+                self.history.presence.timers_from_ms = self.agenda.now_ms();
+            }
+        }
+        if matches!(before, Role::Leading { established: true, .. })
+            && self.agenda.links.values().any(|l| l.node == node && self.clients[l.client].outstanding() > 0)
+        {
+            self.coverage.hit("deposed-with-requests");
+        }
+        if matches!(before, Role::Following { serving: false, .. }) && role == Role::Looking {
+            self.coverage.hit("epoch-change-in-sync");
+        }
+        if node >= self.options.voters() && role.serves() {
+            self.coverage.hit("observer");
+        }
+        Ok(())
+    }
+
+    /// What a server lost is there again, once it serves and holds all that is committed.
+    fn mend(&mut self, node: usize) {
+        if !self.nodes[node].role.serves() || !self.history.ledger.is_excused(node) {
+            return;
+        }
+        let wiped = self.history.ledger.is_wiped(node);
+        if self.history.ledger.mended(node) {
+            self.coverage.hit(if wiped { "wiped-rejoined" } else { "repaired" });
+            self.agenda.say(|| format!("server {} has everything again", node + 1));
+        }
+    }
+
+    /// The keeper asked to be recovered anew: its disk is at rest, nothing is lost.
+    fn reboot(&mut self, node: usize) -> Result<(), String> {
+        self.coverage.hit("reboot");
+        self.nodes[node].clean = false;
+        self.nodes[node].down_us = 1;
+        self.end(node, Ending::Kill)
     }
 
     /// State at the same place is the same everywhere and always.
@@ -105,6 +170,12 @@ impl World {
             Ending::Kill => self.coverage.hit("kill"),
             Ending::Stop => {}
         }
+        if self.history.ledger.is_partly_durable(idx) && ending != Ending::Stop {
+            self.coverage.hit("shard-partly-durable-at-crash");
+        }
+        self.agenda.process_ended(node.who(), ending == Ending::Power);
+        node.paused = None;
+        node.role = if self.options.servers == 1 { Role::Alone } else { Role::Looking };
         node.life += 1;
         if ending != Ending::Stop {
             node.clean = false;
@@ -113,7 +184,8 @@ impl World {
         for link in links {
             self.agenda.send_down(link, Vec::new());
         }
-        self.agenda.after(50_000, Event::Start { node: idx });
+        let down_us = std::mem::replace(&mut node.down_us, 50_000);
+        self.agenda.after(down_us, Event::Start { node: idx });
         Ok(())
     }
 
@@ -122,12 +194,22 @@ impl World {
             return Ok(());
         }
         self.forget_links(idx);
-        self.plant_rot(idx);
+        if self.nodes.len() == 1 || self.may_impair(idx) {
+            self.plant_rot(idx);
+        }
         let node = &mut self.nodes[idx];
         node.life += 1;
         let who = node.who();
         let boot = match recover_server(&node.disk, &node.config, &mut node.boot_prng) {
             Ok(boot) => boot,
+            Err(error) if node.rotten && error.message.contains(" at byte ") && self.options.servers > 1 => {
+                // As an operator would: it comes back with an empty disk.
+                self.agenda.say(|| format!("the start of server {} is refused: {error}", idx + 1));
+                self.coverage.hit("start-refused");
+                self.wipe_disk(idx);
+                self.agenda.after(50_000, Event::Start { node: idx });
+                return Ok(());
+            }
             Err(error) if node.rotten && error.message.contains(" at byte ") => {
                 self.agenda.say(|| format!("the start is refused: {error}"));
                 self.verdict = Some(Verdict::Refused);
@@ -141,7 +223,10 @@ impl World {
         let ops = boot.before_serving.iter().flat_map(|script| script.ops.iter().cloned()).collect();
         self.nodes[idx].server = Server::Booting { boot: Box::new(boot), ops, next: 0 };
         self.agenda.disk(idx, Event::BootStep { who });
-        if who.life > 2 && self.stage == Stage::Work && self.prng.below(100) < u64::from(self.options.boot_crash_percent) {
+        if (who.life > 2 || self.nodes.len() > 1)
+            && self.stage == Stage::Work
+            && self.prng.below(100) < u64::from(self.options.boot_crash_percent)
+        {
             let late = self.prng.between(0, 40 * u64::from(self.options.disk_us));
             let ending = if self.prng.chance(2, 3) { Ending::Power } else { Ending::Kill };
             self.agenda.after(late, Event::End { node: idx, ending, life: Some(who.life) });
@@ -185,6 +270,9 @@ impl World {
         let zxid = boot.last_zxid();
         self.history.ledger.started(node, boot.meta())?;
         self.history.ledger.committed(node, zxid)?;
+        if self.nodes.len() > 1 {
+            return self.same_digest(node, zxid, boot.tree().digest());
+        }
         self.judge(zxid)?;
         checks::same_tree(&mut self.replay, boot.tree()).map_err(|what| format!("recovered through {zxid}: {what}"))
     }
@@ -210,15 +298,18 @@ impl World {
         let now = self.agenda.now(idx);
         let fronts = self.options.fronts;
         let (keeper, startup) = boot.keeper(&self.nodes[idx].config, usize::from(fronts), now);
-        checks::same_sessions(self.replay.sessions(), keeper.sessions())?;
+        if self.nodes.len() == 1 {
+            checks::same_sessions(self.replay.sessions(), keeper.sessions())?;
+            self.history.presence.timers_from_ms = self.agenda.now_ms();
+        }
         let options = FrontOptions {
             frame_bytes_max: self.nodes[idx].config.frame_bytes_max,
             sessionless_timeout_ms: 10_000,
             stuck_timeout_ms: 30_000,
         };
-        let life = Life::new(who, keeper, startup, fronts, options);
+        let peers = Peers::new(idx, self.nodes.len(), self.prng.stream(&format!("peers of {idx} in life {}", who.life)));
+        let life = Life::new(who, keeper, startup, fronts, options, peers);
         self.nodes[idx].server = Server::Up(Box::new(life));
-        self.history.presence.timers_from_ms = self.agenda.now_ms();
         self.agenda.say(|| format!("server {} is up", idx + 1));
         self.agenda.after(0, Event::Turn { who });
         self.agenda.after(TICK_US, Event::Tick { who });
@@ -249,6 +340,9 @@ impl World {
         let spoiled = if self.prng.chance(1, 3) { node.disk.go_stale(&path, within) } else { node.disk.rot(&path, within, &mut self.prng) };
         if let Some(at) = spoiled {
             node.rotten = true;
+            if self.options.servers > 1 {
+                self.history.ledger.excuse(idx, false);
+            }
             self.coverage.hit("rot");
             self.agenda.say(|| format!("{path} of server {} rots at byte {at}", idx + 1));
         }
