@@ -149,7 +149,9 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     fn begin_snapshot(&mut self, now: MonoMs) {
-        let head = Head { zxid: self.applied, cluster: self.log.cluster(), generation: self.log.meta().generation };
+        let at = self.log.applied_identity();
+        crate::invariant!(at.zxid == self.applied, "{} is applied, the log handed out {at:?}", self.applied);
+        let head = Head { zxid: at.zxid, cluster: self.log.cluster(), generation: self.log.meta().generation, checksum: at.checksum };
         self.snapshots.trigger.restart();
         self.snapshots.due = false;
         self.snapshots.not_before = now.plus(PAUSE_MS);
