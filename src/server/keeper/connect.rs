@@ -94,7 +94,7 @@ impl<M: BatchMemory> Keeper<M> {
         conn.session = session;
         if self.duty() == Duty::Forward {
             self.joining.insert(session, idx);
-            return self.forward_session(cx, idx, session, timeout_ms, &password, kind, received_ns);
+            return self.forward_session(cx, idx, (session, timeout_ms), &password, kind, received_ns);
         }
         self.own_here(session);
         self.ops.clear();
@@ -114,7 +114,7 @@ impl<M: BatchMemory> Keeper<M> {
                 conn.session = connect.session;
             }
             let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
-            return self.forward_attach(cx, idx, connect.session, timeout_ms, connect.password, with_read_only, received_ns);
+            return self.forward_attach(cx, idx, (connect.session, timeout_ms), connect.password, with_read_only, received_ns);
         }
         let timeout_ms = self.judge_attach(cx.now, connect.session, connect.password, connect.timeout_ms);
         let due = self.judged_now();

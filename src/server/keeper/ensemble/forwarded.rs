@@ -4,13 +4,15 @@
 //! transaction answers waits for a round that begins after the judgement. Leaves to others: judging itself (`prep`, `writes`).
 
 use super::Keeper;
-use crate::base::ids::{ServerId, SessionId};
+use crate::base::ids::{ServerId, SessionId, Zxid};
 use crate::base::memory::BatchMemory;
+use crate::model::acl::Identity;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
+use crate::model::request::Request;
 use crate::model::txn::{OpRef, PASSWORD_BYTES};
 use crate::mutant;
-use crate::server::keeper::conns::Refused;
+use crate::server::keeper::conns::{Refused, WriteKind};
 use crate::server::keeper::{Cx, replies};
 use crate::server::peer_mail::LinkId;
 use crate::wire::client::decode::decode_request;
@@ -32,7 +34,7 @@ impl<M: BatchMemory> Keeper<M> {
     fn judge_item(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, item: &ForwardItem<'_>) -> Option<ForwardVerdict> {
         match *item {
             ForwardItem::Request { session, xid, op, identities, body, .. } => {
-                let verdict = self.judge_request(cx, peer, session, xid, op, &identities.to_vec(), body);
+                let verdict = self.judge_request(cx, peer, session, (xid, op), &identities.to_vec(), body);
                 Some(verdict.unwrap_or_else(|outcome| self.answer_now(outcome)))
             }
             ForwardItem::Create { session, timeout_ms, password, .. } => Some(self.judge_session(cx, peer, session, timeout_ms, &password)),
@@ -63,9 +65,8 @@ impl<M: BatchMemory> Keeper<M> {
         cx: &mut Cx<'_, M>,
         peer: ServerId,
         session: SessionId,
-        xid: i32,
-        op: i32,
-        identities: &[crate::model::acl::Identity],
+        (xid, op): (i32, i32),
+        identities: &[Identity],
         body: &[u8],
     ) -> Result<ForwardVerdict, ForwardOutcome> {
         if !self.is_owner(session, peer) {
@@ -177,8 +178,8 @@ impl<M: BatchMemory> Keeper<M> {
         idx: u32,
         xid: i32,
         op: OpCode,
-        request: &crate::model::request::Request<'_>,
-    ) -> Result<(crate::base::ids::Zxid, crate::server::keeper::conns::WriteKind), Refused> {
+        request: &Request<'_>,
+    ) -> Result<(Zxid, WriteKind), Refused> {
         let Some(conn) = self.conns.get_mut(idx) else { return Err(Refused::Code(ErrorCode::SystemError)) };
         let session = conn.session;
         let identities = std::mem::take(&mut conn.identities);
