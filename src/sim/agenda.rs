@@ -6,7 +6,7 @@ use super::trace::Trace;
 use crate::base::ids::ConnId;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
-use crate::log::DiskDone;
+use crate::log::{DiskDone, ReadRequest};
 use crate::model::file::Ticket;
 use crate::server::mail::Outbox;
 use crate::server::peer_mail::PeerOutbox;
@@ -63,6 +63,11 @@ pub enum Event {
     },
     Tick {
         who: Who,
+    },
+    ReadEnds {
+        who: Who,
+        ticket: Ticket,
+        request: Box<ReadRequest>,
     },
     AppendEnds {
         who: Who,

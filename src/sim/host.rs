@@ -8,7 +8,7 @@ use super::coverage::Coverage;
 use super::history::History;
 use super::peers::Peers;
 use super::presence::Presence;
-use super::seam;
+use super::role;
 use crate::base::ids::{ConnId, FrontId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
@@ -296,14 +296,14 @@ impl Life {
         self.turn_due = false;
         let now = agenda.now(self.who.node);
         let bursts = std::mem::take(&mut self.bursts);
-        let serves = seam::role(&self.keeper).serves();
+        let serves = role::role(&self.keeper).serves();
         bursts.iter().filter(|_| serves).for_each(|burst| self.hear(burst, agenda.now_ms(), &mut history.presence));
         let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.fx };
         for done in self.dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
         }
         for burst in self.peer_bursts.drain(..) {
-            seam::on_peers(&mut self.keeper, &mut cx, &burst);
+            self.keeper.on_peers(&mut cx, &burst);
         }
         for burst in &bursts {
             self.keeper.on_burst(&mut cx, burst);
@@ -314,7 +314,7 @@ impl Life {
         self.keeper.turn(&mut cx);
         self.note(agenda);
         history.ledger.committed(self.who.node, self.keeper.applied())?;
-        let mail = seam::take_peers(&mut self.fx);
+        let mail = std::mem::take(&mut self.fx.peers);
         self.judge_mail(agenda, history, coverage, &mail)?;
         if let Some(mail_first) = self.cut_turn.filter(|_| !mail.is_empty() && !self.fx.disk.is_empty()) {
             // The process is cut off after one half of the turn's effects.
@@ -340,7 +340,7 @@ impl Life {
         if let Some(stop) = self.fx.stop.take() {
             return Mood::Fatal(stop.message);
         }
-        if seam::reboots(&mut self.fx) {
+        if std::mem::take(&mut self.fx.reboot) {
             return Mood::Reboot;
         }
         match self.stopping_since {
@@ -408,6 +408,7 @@ impl Life {
                         agenda.disk(self.who.node, Event::ScriptStep { who: self.who, lane });
                     }
                 }
+                DiskEffect::Read { request, ticket } => agenda.disk(self.who.node, Event::ReadEnds { who: self.who, ticket, request }),
             }
         }
         Ok(())

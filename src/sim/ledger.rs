@@ -6,11 +6,12 @@
 //! of voters. Nothing here believes what a server says of itself: appends, their ends and the epoch metadata on disk are watched.
 
 use super::history::Txn;
+use super::options::Options;
 use crate::base::ids::{ServerId, Zxid};
 use crate::log::batch::{HEADER_BYTES, Header, Identity};
 use crate::log::meta::Meta;
 use crate::log::record::Records;
-use crate::model::membership::Membership;
+use crate::model::membership::{Member, Membership};
 use crate::model::ops::OpBuf;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +73,22 @@ fn at(path: &[Identity], zxid: Zxid) -> Option<Identity> {
 #[must_use]
 pub fn server_id(node: usize) -> ServerId {
     ServerId(u8::try_from(node + 1).unwrap_or(u8::MAX))
+}
+
+/// Who belongs to the ensemble.
+#[must_use]
+pub fn membership(options: &Options) -> Membership {
+    let member = |node: usize| Member {
+        id: server_id(node),
+        votes: node < options.voters(),
+        weight: 1,
+        group: 0,
+        host: format!("s{}", node + 1),
+        quorum_port: 2888,
+        election_port: 3888,
+        client: None,
+    };
+    Membership::new(1, (0..usize::from(options.servers)).map(member))
 }
 
 impl Ledger {

@@ -22,8 +22,9 @@ pub mod peers;
 pub mod presence;
 pub mod protocol;
 pub mod replay;
+pub mod role;
 pub mod run;
-pub mod seam;
+
 pub mod sweep;
 #[cfg(test)]
 mod test_agreement;

@@ -3,15 +3,16 @@
 use super::agenda::{Agenda, Event, Who};
 use super::disk::SimDisk;
 use super::host::Life;
+use super::ledger::{membership, server_id};
 use super::options::{Ending, Options};
-use super::seam::Role;
+use super::role::Role;
 use super::workload;
 use crate::base::ids::Zxid;
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::model::file::{FileOp, FilePath};
 use crate::server::boot::Boot;
-use crate::server::config::{Config, ConfigFile, Input, check};
+use crate::server::config::{Bootstrap, Config, ConfigFile, Ensemble, Input, check};
 
 /// The process.
 pub enum Server {
@@ -86,11 +87,30 @@ pub struct Node {
 /// Steps that a crash waits for the disk to be busy.
 const PATIENCE_STEPS: u64 = 60;
 
+/// The ensemble of a server.
+fn ensemble(idx: usize, options: &Options) -> Ensemble {
+    Ensemble {
+        me: server_id(idx),
+        membership: membership(options),
+        init_ms: 8000,
+        sync_ms: 5 * u64::from(options.tick_ms),
+        pulse_interval_ms: 100,
+        silence_ms: 800,
+        gather_ms: 60,
+        bootstrap: Bootstrap::All,
+        founder: false,
+        peer_backlog_bytes: 1 << 20,
+        catchup_cache_bytes: u64::from(options.cache_kb) * 1024,
+        listen_on_all: false,
+        read_only_enabled: false,
+    }
+}
+
 /// The configuration of a server.
 ///
 /// # Errors
 /// When the options make none.
-pub fn config(options: &Options) -> Result<Config, String> {
+pub fn config(idx: usize, options: &Options) -> Result<Config, String> {
     let text = format!(
         "dataDir=/sim\nclientPort=2181\ntickTime={}\nminSessionTimeout={}\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n\
          extendedTypesEnabled={}\nskipACL={}\nznode.container.checkIntervalMs=500\nsnapCount={}\n4lw.commands.whitelist=*\n\
@@ -107,6 +127,7 @@ pub fn config(options: &Options) -> Result<Config, String> {
     let (mut config, _) = checked.into_config().map_err(|findings| format!("the run's configuration is refused: {findings:?}"))?;
     // Far below what a configuration may ask for, so that segments end often.
     config.log_segment_kb = u64::from(options.segment_kb);
+    config.ensemble = (options.servers > 1).then(|| ensemble(idx, options));
     Ok(config)
 }
 
@@ -123,7 +144,7 @@ impl Node {
             disk: SimDisk::new(),
             server: Server::Down,
             life: 0,
-            config: config(options)?,
+            config: config(idx, options)?,
             boot_prng,
             clean: false,
             marked: Zxid::ZERO,

@@ -81,6 +81,8 @@ options! {
     losses: u8,
     /// How far clocks run fast or slow, in thousandths.
     drift_permille: u32,
+    /// KiB of batches that a server keeps in memory for others.
+    cache_kb: u32,
     /// Time in which the servers are started first.
     start_ms: u32,
     /// Stripes of the log.
@@ -187,6 +189,7 @@ impl Options {
             wipes: 0,
             losses: 0,
             drift_permille: 0,
+            cache_kb: 0,
             start_ms: 0,
             shards: pick(p, &[1, 2, 4]) as u8,
             fronts: pick(p, &[1, 1, 2]) as u8,
@@ -262,6 +265,7 @@ impl Options {
         options.wipes = weight(p, 2);
         options.losses = weight(p, 2);
         options.drift_permille = pick(p, &[0, 0, 10, 100]) as u32;
+        options.cache_kb = pick(p, &[0, 1, 16, 1024]) as u32;
         options.start_ms = pick(p, &[0, 100, 2000]) as u32;
         options.requests = p.between(30, 250) as u32;
         options.think_ms = pick(p, &[5, 40, 200]) as u32;

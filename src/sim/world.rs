@@ -6,7 +6,7 @@ use super::coverage::Coverage;
 use super::disk::SimDisk;
 use super::history::History;
 use super::host::Life;
-use super::ledger::server_id;
+use super::ledger::membership;
 use super::net::Arrival;
 use super::node::Node;
 use super::options::{Ending, Options};
@@ -15,7 +15,6 @@ use super::workload;
 use crate::auth::AuthOptions;
 use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
-use crate::model::membership::{Member, Membership};
 use crate::server::boot::recover_server;
 use std::collections::BTreeMap;
 
@@ -74,21 +73,6 @@ const STUCK_US: u64 = 3_600_000_000;
 const POLITE_US: u64 = 800_000;
 /// Events after which a run that isn't done is stuck.
 const EVENTS_MAX: u64 = 3_000_000;
-
-/// Who belongs to the ensemble.
-fn membership(options: &Options) -> Membership {
-    let member = |node: usize| Member {
-        id: server_id(node),
-        votes: node < options.voters(),
-        weight: 1,
-        group: 0,
-        host: format!("s{}", node + 1),
-        quorum_port: 2888,
-        election_port: 3888,
-        client: None,
-    };
-    Membership::new(1, (0..usize::from(options.servers)).map(member))
-}
 
 /// The judge of what clients see.
 pub(super) fn new_replay(options: &Options) -> Replay {
@@ -370,6 +354,7 @@ impl World {
                     life.tick(agenda, &lives);
                 }
             }
+            Event::ReadEnds { who, ticket, request } => self.read_ends(who, ticket, &request),
             Event::AppendEnds { who, ticket } => self.append_ends(who, ticket),
             Event::ScriptStep { who, lane } => return self.script_step(who, lane),
             Event::DiskDone { who, done } => {

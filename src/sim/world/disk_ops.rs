@@ -2,8 +2,8 @@
 
 use super::{Event, Stage, World};
 use crate::base::memory::BatchMemory;
-use crate::log::DiskDone;
 use crate::log::meta::{Meta, meta_path};
+use crate::log::{DiskDone, ReadRequest, serve_read};
 use crate::model::file::{DiskError, FileOp, Ticket};
 use crate::sim::agenda::Who;
 use crate::sim::node::Spot;
@@ -48,8 +48,17 @@ impl World {
         self.agenda.trace.event(self.agenda.now_us, "append", &[append.first.0, append.identity.zxid.0, u64::from(result.is_ok())]);
         self.agenda
             .say(|| format!("server {}: {} to {} are on disk: {}", who.node + 1, append.first, append.identity.zxid, result.is_ok()));
-        let done = Box::new(DiskDone { ticket, result });
+        let done = Box::new(DiskDone::of(ticket, result));
         self.agenda.mail_alone(Event::DiskDone { who, done });
+    }
+
+    /// A read sees the disk as it is when it ends, whatever is being written beside it.
+    pub(super) fn read_ends(&mut self, who: Who, ticket: Ticket, request: &ReadRequest) {
+        if self.nodes[who.node].life(who).is_none() {
+            return;
+        }
+        let outcome = serve_read(&self.nodes[who.node].disk, request);
+        self.agenda.mail(who.node, 1999, Event::DiskDone { who, done: Box::new(DiskDone::read(ticket, outcome)) });
     }
 
     pub(super) fn script_step(&mut self, who: Who, lane: usize) -> Result<(), String> {
@@ -67,7 +76,7 @@ impl World {
             let queue = life.lanes.entry(lane).or_default();
             if over {
                 queue.pop_front();
-                agenda.mail(who.node, 2000 + lane, Event::DiskDone { who, done: Box::new(DiskDone { ticket, result }) });
+                agenda.mail(who.node, 2000 + lane, Event::DiskDone { who, done: Box::new(DiskDone::of(ticket, result)) });
             }
             if !queue.is_empty() {
                 agenda.disk(who.node, Event::ScriptStep { who, lane });

@@ -14,7 +14,7 @@ use crate::sim::host::{Life, Mood, TICK_US};
 use crate::sim::node::Server;
 use crate::sim::options::Ending;
 use crate::sim::peers::Peers;
-use crate::sim::seam::{self, Role};
+use crate::sim::role::{self, Role};
 
 impl World {
     pub(super) fn turn(&mut self, who: Who) -> Result<(), String> {
@@ -23,7 +23,7 @@ impl World {
         let mood = life.turn(&mut self.agenda, &mut self.history, &mut self.coverage)?;
         let expired = std::mem::take(&mut life.expired);
         let (applied, digest) = (life.keeper.applied(), life.keeper.tree().digest());
-        let role = seam::role(&life.keeper);
+        let role = role::role(&life.keeper);
         self.agenda.trace.event(self.agenda.now_us, "turn", &[applied.0, digest]);
         self.nodes[who.node].disk_steps += self.agenda.disk_steps - steps;
         self.same_digest(who.node, applied, digest)?;
@@ -258,7 +258,7 @@ impl World {
         if self.nodes.len() == 1 && zxid < self.history.seen_by_anybody {
             return Err(format!("acknowledged through {}, recovered through {zxid}: a lost write", self.history.seen_by_anybody));
         }
-        self.history.ledger.recovered(node, boot.log_end()).map_err(|what| format!("server {}: {what}", node + 1))?;
+        self.history.ledger.recovered(node, boot.history_end()).map_err(|what| format!("server {}: {what}", node + 1))?;
         match self.digests.get(&zxid).filter(|digest| **digest != boot.tree().digest()) {
             Some(digest) => Err(format!("recovered {zxid} with digest {:x}, it was {digest:x}", boot.tree().digest())),
             None => Ok(()),

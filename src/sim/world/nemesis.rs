@@ -7,7 +7,7 @@ use super::{Event, Stage, World};
 use crate::sim::disk::SimDisk;
 use crate::sim::node::Server;
 use crate::sim::options::Ending;
-use crate::sim::seam::Role;
+use crate::sim::role::Role;
 
 /// Kinds of fault, in the order of their weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,8 @@
-//! Where the simulator meets what only ensembles have of the keeper: its role, its mail with other servers.
+//! What a server does in its ensemble, with servers named by their index.
 
 use crate::base::memory::HeapMemory;
-use crate::server::keeper::{Cx, Effects, Keeper};
-use crate::server::peer_mail::{PeerBurst, PeerOutbox};
+use crate::server::keeper::Keeper;
+use crate::zab;
 
 /// What a server does in its ensemble.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,21 +48,13 @@ impl Role {
 
 /// What the keeper says that it does.
 #[must_use]
-pub fn role(_keeper: &Keeper<HeapMemory>) -> Role {
-    Role::Alone
-}
-
-/// Hands mail of other servers to the keeper.
-pub fn on_peers(_keeper: &mut Keeper<HeapMemory>, _cx: &mut Cx<'_, HeapMemory>, _burst: &PeerBurst) {}
-
-/// The keeper's mail for other servers.
-#[must_use]
-pub fn take_peers(_fx: &mut Effects<HeapMemory>) -> PeerOutbox {
-    PeerOutbox::default()
-}
-
-/// Whether the keeper asks to be dropped and recovered anew.
-#[must_use]
-pub fn reboots(_fx: &mut Effects<HeapMemory>) -> bool {
-    false
+pub fn role(keeper: &Keeper<HeapMemory>) -> Role {
+    match keeper.role() {
+        None => Role::Alone,
+        Some(zab::Role::Looking) => Role::Looking,
+        Some(zab::Role::Leading { epoch, established }) => Role::Leading { epoch, established },
+        Some(zab::Role::Following { leader, epoch, serving }) => {
+            Role::Following { leader: usize::from(leader.0).saturating_sub(1), epoch, serving }
+        }
+    }
 }
