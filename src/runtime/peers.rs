@@ -343,6 +343,16 @@ impl Peers {
         }
     }
 
+    /// Ends every link: the keeper begins anew and knows of none. They are opened again.
+    pub(super) fn restart(&self) {
+        let now = self.0.clock.now().mono;
+        let all: Vec<LinkId> = self.0.sockets.borrow().keys().copied().collect();
+        for id in all {
+            self.0.links.borrow_mut().end(now, id, "this server starts anew from its files", &mut self.0.burst.borrow_mut());
+        }
+        self.carry_out();
+    }
+
     /// Time passed: ends connections that don't greet, and those that lingered enough.
     pub(super) fn tick(&self) {
         let inner = &self.0;

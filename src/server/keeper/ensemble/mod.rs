@@ -73,6 +73,8 @@ pub(super) enum Duty {
     Nothing,
 }
 
+/// Received batches that aren't durable at which a learner reads no more of them.
+const UNDURABLE_MAX: usize = 128;
 /// Digests of the tree that are kept for comparison with other servers, one for each batch.
 const DIGESTS_MAX: usize = 4096;
 
@@ -156,6 +158,14 @@ impl<M: BatchMemory> Keeper<M> {
             Some(Role::Following { serving: true, .. }) => Duty::Forward,
             Some(_) => Duty::Nothing,
         }
+    }
+
+    /// Whether the main lane may be read on: a learner whose disk is behind lets the leader's batches wait in the sockets. A leader always
+    /// reads: acknowledgements are what it waits for.
+    #[must_use]
+    pub fn takes_batches(&self) -> bool {
+        let learns = matches!(self.role(), Some(Role::Following { .. }));
+        !learns || self.log.undurable() < UNDURABLE_MAX
     }
 
     /// What this member is doing; `None` for a server that stands alone.
