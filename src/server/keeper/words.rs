@@ -15,7 +15,7 @@ use crate::server::words::ensemble::Positions;
 use crate::server::words::facts::{Latency, built};
 use crate::server::words::mntr::{self, MntrFacts, Number, Summary};
 use crate::server::words::simple::{self, ConfFacts, DirSizes, EnsembleConf, EnviFacts};
-use crate::server::words::{ConnFacts, Mode, ServerFacts, SessionFacts, Version, Word, WordSet, dump, refusal, status, watches};
+use crate::server::words::{ConnFacts, ServerFacts, SessionFacts, Version, Word, WordSet, dump, refusal, status, watches};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -184,8 +184,8 @@ impl<M: BatchMemory> Keeper<M> {
         // Booking adds the four bytes that a frame's length has, and a word is just them.
         let more = if word == Word::Stmk { size_of::<i64>() } else { 0 };
         let Some(idx) = self.ready_to_hear(conn, more) else { return };
-        let answer =
-            refusal(word, self.options.words.whitelist, !self.stopping).unwrap_or_else(|| self.answer_word(cx, idx, word, argument));
+        let answer = refusal(word, self.options.words.whitelist, !self.stopping && self.serves())
+            .unwrap_or_else(|| self.answer_word(cx, idx, word, argument));
         replies::text(&mut self.conns, &mut self.stats, cx.fx, idx, &String::from_utf8_lossy(&answer));
     }
 
@@ -193,7 +193,7 @@ impl<M: BatchMemory> Keeper<M> {
         let mut out = Vec::new();
         match word {
             Word::Ruok => out.extend_from_slice(simple::RUOK),
-            Word::Isro => out.extend_from_slice(simple::isro((!self.stopping).then_some(false))),
+            Word::Isro => out.extend_from_slice(simple::isro((!self.stopping && self.serves()).then_some(false))),
             Word::Srvr => status::srvr(&mut out, &self.server_facts()),
             Word::Stat => status::stat(&mut out, &self.server_facts(), self.conn_facts(idx)),
             Word::Cons => status::cons(&mut out, self.conn_facts(idx)),
@@ -245,7 +245,7 @@ impl<M: BatchMemory> Keeper<M> {
     fn server_facts(&self) -> ServerFacts<'_> {
         ServerFacts {
             version: self.options.words.version(),
-            mode: Mode::Standalone,
+            mode: self.mode(),
             latency: self.latency(),
             packets_received: self.stats.received,
             packets_sent: self.stats.sent,
@@ -253,7 +253,7 @@ impl<M: BatchMemory> Keeper<M> {
             outstanding: self.outstanding(),
             zxid: self.applied,
             node_count: self.tree.node_count() as u64,
-            proposal_bytes: None,
+            proposal_bytes: self.ensemble_facts(MonoMs(0)).and_then(|e| e.proposal_bytes()),
         }
     }
 
@@ -378,13 +378,13 @@ impl<M: BatchMemory> Keeper<M> {
     fn mntr_facts(&self, now: Now) -> MntrFacts<'_> {
         MntrFacts {
             version: self.options.words.version(),
-            mode: Mode::Standalone,
+            mode: self.mode(),
             gauges: self.gauges(now),
             counters: self.counters(),
             basic: self.summaries(),
             advanced: mntr::AdvancedSummaries::default(),
             positions: Some(self.positions()),
-            ensemble: None,
+            ensemble: self.ensemble_facts(now.mono),
         }
     }
 

@@ -21,12 +21,13 @@ use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem, PeerOutbox};
 use crate::wire::peer as wire;
 use crate::zab::{Input, Output, Persisted, Role, Zab, ZabOptions};
 use bulk::Reading;
+use facts::Since;
 use leading::Leading;
-pub use leading::SyncFigures;
 use learning::Learning;
 use std::collections::{BTreeMap, VecDeque};
 
 mod bulk;
+mod facts;
 mod forwarded;
 mod forwarding;
 mod leading;
@@ -81,6 +82,11 @@ const DIGESTS_MAX: usize = 4096;
 /// A member's state beside the keeper's.
 pub(super) struct Ensemble {
     me: ServerId,
+    /// Whether it votes.
+    votes: bool,
+    /// Members that vote.
+    voters: u64,
+    since: Since,
     zab: Zab,
     tick_ms: u64,
     outputs: VecDeque<Output>,
@@ -105,6 +111,9 @@ impl Ensemble {
     pub(super) fn new(options: EnsembleOptions, persisted: Persisted, last: Identity, applied: Zxid, prng: Prng, now: Now) -> Ensemble {
         Ensemble {
             me: options.zab.me,
+            votes: options.zab.membership.votes(options.zab.me),
+            voters: options.zab.membership.voters().count() as u64,
+            since: Since::default(),
             tick_ms: options.tick_ms,
             zab: Zab::new(options.zab, persisted, last, applied, prng, now.mono),
             outputs: VecDeque::new(),
