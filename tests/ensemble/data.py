@@ -8,7 +8,6 @@ from leader import ready
 from systems import host, wipe
 
 BACK_S = 30          # within which a server must serve again with its data repaired
-UNSERVED_S = 6       # how long two servers that mustn't serve are watched
 SMALL_SNAPSHOTS = {"snapCount": 1000, "autopurge.snapRetainCount": 3}
 
 
@@ -131,11 +130,11 @@ def lagging(lab):
 
 
 def two_then_leader(lab, two, leader):
-    """The two start without the leader. If they serve they take writes; then the leader starts."""
+    """The two start without the leader and have time to serve. If they do they take writes; then the leader starts."""
     lab.load()
     lab.ensemble.start(two)
     began, before = time.monotonic(), lab.acked()
-    while time.monotonic() < began + UNSERVED_S and lab.acked() == before:
+    while time.monotonic() < began + lab.system.start_s and lab.acked() == before:
         time.sleep(0.05)
     served = lab.acked() > before
     if served:

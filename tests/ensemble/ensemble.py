@@ -94,7 +94,8 @@ class Ensemble:
         for member in self.members.values():
             member.home.mkdir(parents=True, exist_ok=True)
             client, quorum, election = member.ports
-            self.lines[f"server.{member.number}"] = f"{member.ip}:{quorum}:{election};{member.ip}:{client}"
+            own = "" if network else f"{member.ip}:"  # inside a namespace every address is the test's own
+            self.lines[f"server.{member.number}"] = f"{member.ip}:{quorum}:{election};{own}{client}"
 
     def configure(self):
         for member in self.members.values():

@@ -59,7 +59,7 @@ class Lab:
         self.seed, self.disks, self.actors, self.found, self.notes, self.sync_pairs = seed, {}, [], [], [], 400
         self.network = Network(range(1, scenario.size + 1)) if namespaces else None
         self.ensemble = Ensemble(system, home, scenario.size, scenario.settings, self.network)
-        self.history, self.field, self.recovery_ms, self.begun = History(), None, None, False
+        self.history, self.field, self.recovery_ms, self.begun, self.told, self.nodes = History(), None, None, False, set(), 0
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -197,7 +197,8 @@ class Lab:
             if not any(kind in ("orphan", "diverged") for kind, _ in found) or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
-        self.found += found
+        self.found += [finding for finding in found if finding not in self.told]  # of an earlier round on this ensemble
+        self.told |= set(found)
         self.nodes = max((len(tree) for tree in dumps.values()), default=0)
 
     def acked(self):

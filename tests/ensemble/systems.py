@@ -18,8 +18,8 @@ import servers as reference  # noqa: E402
 class ZooKeeper:
     """The reference release."""
 
-    name, forgives_damage = "zookeeper", False
-    properties = {}
+    name = "zookeeper"
+    start_s = 15  # within which servers that can serve do so, on a loaded machine
 
     @staticmethod
     def prepare():
@@ -48,7 +48,8 @@ class ZooKeeper:
 class Ringkeeper:
     """The server under test."""
 
-    name, forgives_damage = "ringkeeper", True
+    name = "ringkeeper"
+    start_s = 5
 
     @staticmethod
     def prepare():
