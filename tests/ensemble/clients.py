@@ -50,14 +50,14 @@ def pause_follower(lab):
     lose_follower(lab, lambda victim, _: pause(members[victim]), lambda victim: members[victim].signal(signal.SIGCONT))
 
 
-@scenario("cut-follower")
+@scenario("cut-follower", network=True, may=("expired-early", "ephemeral-missing", "orphan"))
 def cut_follower(lab):
     """A follower hears no server and is heard by none."""
     lose_follower(lab, lambda victim, others: lab.network.cut({(a, b) for a in (victim, *others) for b in (victim, *others) if a != b and victim in (a, b)}),
                   lambda _: lab.network.heal())
 
 
-@scenario("rolling-restart", network=False)
+@scenario("rolling-restart")
 def rolling_restart(lab):
     """SIGTERM and start of one server after the other, under load: every session survives."""
     ready(lab)
@@ -80,7 +80,7 @@ def rolling_restart(lab):
     lab.settle()
 
 
-@scenario("session-move", network=False)
+@scenario("session-move")
 def session_move(lab):
     """A session goes from server to server while its old connection still lives and sends."""
     ready(lab)
@@ -115,7 +115,7 @@ def session_move(lab):
     lab.settle()
 
 
-@scenario("sync-read", network=False, may=("stale-sync",))
+@scenario("sync-read", may=("stale-sync",))
 def sync_read(lab):
     """Without any fault: a write acknowledged at one server, then `sync` and read at another."""
     ready(lab)

@@ -22,6 +22,15 @@ CLIENT_PORT, QUORUM_PORT, ELECTION_PORT = 2181, 2888, 3888
 STOP_S = 20
 
 
+def write_synced(path, text):
+    """What the operator put there is on the disk: a power cut takes only what the server left unsynced."""
+    path.write_text(text)
+    for what in (path, path.parent):
+        handle = os.open(what, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
 class Member:
     """One server: `number`, `address` for clients, `data`, `process`."""
 
@@ -32,7 +41,7 @@ class Member:
 
     def configure(self, lines):
         self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "myid").write_text(f"{self.number}\n")
+        write_synced(self.data / "myid", f"{self.number}\n")
         self.config = self.home / "zoo.cfg"
         self.config.write_text("".join(f"{key}={value}\n" for key, value in {**lines, "dataDir": self.data}.items()))
 
@@ -113,10 +122,14 @@ class Ensemble:
         deadline, waiting = time.monotonic() + seconds, list(numbers or self.members)
         while waiting and time.monotonic() < deadline:
             waiting = [n for n in waiting if self.members[n].mode() not in SERVING]
-            if waiting and not any(self.members[n].alive() for n in waiting):
+            if waiting and (not self.quorum_alive() or not any(self.members[n].alive() for n in waiting)):
                 break
             time.sleep(0.03)
         return waiting
+
+    def quorum_alive(self):
+        """Whether so many processes live (paused or not) that they could serve."""
+        return 2 * sum(member.alive() for member in self.members.values()) > len(self.members)
 
     def leader(self, seconds=40):
         """The number of the server that leads."""

@@ -55,7 +55,7 @@ def table(rows):
             if name not in known:
                 known.append(name)
     systems.sort()
-    lines = [f"{'scenario':24}" + "".join(f"| {name + ': passed':20} {'median':>8} {'worst ms':>8}  {'found':28}" for name in systems)]
+    lines = [f"{'scenario':24}" + "".join(f"| {name + ' passed':18} {'median':>8} {'worst ms':>8}  {'found':28}" for name in systems)]
     for scenario in scenarios:
         lines.append(f"{scenario:24}" + "".join("| " + cell(cells[scenario, system]) for system in systems))
     return "\n".join(lines)
@@ -63,9 +63,9 @@ def table(rows):
 
 def cell(rows):
     if not rows:
-        return f"{'-':20} {'':>8} {'':>8}  {'':28}"
+        return f"{'-':18} {'':>8} {'':>8}  {'':28}"
     times = [float(row["first_write_ms"]) for row in rows if row["first_write_ms"]]
     found = collections.Counter(kind for row in rows for kind in row["found"].split(",") if kind)
     passed = sum(row["outcome"] == "passed" for row in rows)
     median, worst = (f"{statistics.median(times):.0f}", f"{max(times):.0f}") if times else ("", "")
-    return f"{f'{passed} of {len(rows)}':20} {median:>8} {worst:>8}  {', '.join(f'{kind} {count}' for kind, count in found.items()):28}"
+    return f"{f'{passed} of {len(rows)}':18} {median:>8} {worst:>8}  {', '.join(f'{kind} {count}' for kind, count in found.items()):28}"

@@ -64,9 +64,9 @@ class History:
         record = self.sessions[session]
         record.state, record.lost_at = "lost", now
 
-    def first_write(self, since, servers=None):
-        """The earliest answer to a write invoked after `since` (at one of `servers`), or None."""
-        answers = [op.answered for op in list(self.ops) if op.kind in WRITES and op.acked and op.invoked >= since
+    def first_write(self, since, servers=None, start=0):
+        """The earliest answer to a write invoked after `since` (at one of `servers`), or None. `start`: how many requests needn't be looked at."""
+        answers = [op.answered for op in self.ops[start:] if op.kind in WRITES and op.acked and op.invoked >= since
                    and (servers is None or op.server in servers)]
         return min(answers, default=None)
 

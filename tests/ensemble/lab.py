@@ -25,7 +25,7 @@ QUIET_S = 40
 
 @dataclasses.dataclass
 class Scenario:
-    """`bound_s`: within which writes must go again. `shows`, `may`: findings of real ZooKeeper that are known;
+    """`bound_s`: within which writes must go again. `network`: it cuts. `shows`, `may`: findings of real ZooKeeper that are known;
     the first must come up. `reuse`: rounds follow each other on one ensemble. `refusals`: error codes that a valid write may meet."""
 
     name: str
@@ -38,7 +38,7 @@ class Scenario:
     settings: dict = None
     disk_mib: int = 0
     refusals: tuple = ()
-    network: bool = True
+    network: bool = False
 
 
 REGISTRY = {}
@@ -128,15 +128,17 @@ class Lab:
 
     def recovery(self, inject, servers=None, seconds=60):
         """Injects a fault. Returns seconds from its begin to the first answer to a write invoked after it."""
-        began = time.monotonic()
+        began, start = time.monotonic(), len(self.history.ops)
         inject()
         done, deadline = time.monotonic(), time.monotonic() + seconds
         while time.monotonic() < deadline:
-            answered = self.history.first_write(done, servers)
+            answered = self.history.first_write(done, servers, start)
             if answered is not None:
                 return self.measured(answered - began)
+            if not self.ensemble.quorum_alive():
+                break
             time.sleep(0.01)
-        self.find("slow", f"no write was answered within {seconds} s")
+        self.find("slow", f"no write was answered within {seconds} s, or a majority ended")
         return None
 
     def measured(self, seconds):
@@ -210,5 +212,7 @@ class Lab:
 
 
 def last_line(member):
-    lines = [line for line in member.log_tail(60).splitlines() if "ERROR" in line or "Exception" in line or "error" in line.lower()]
-    return (lines or member.log_tail(1).splitlines() or ["nothing in its log"])[-1][-200:]
+    """The line of a server's log that says most about its end."""
+    lines = [line for line in member.log_tail(80).splitlines() if line.strip() and "Exiting JVM" not in line]
+    telling = [line for line in lines if "Exception" in line or "ERROR" in line or " error " in line.lower()]
+    return (telling or lines or ["nothing in its log"])[-1][-240:]

@@ -137,19 +137,19 @@ def cut_leader(lab, shape, ask=True):
     lab.settle()
 
 
-@scenario("partition-leader", bound_s=SILENT_S, reuse=True, may=DEPOSED)
+@scenario("partition-leader", network=True, bound_s=SILENT_S, reuse=True, may=DEPOSED)
 def partition_leader(lab):
     """Nothing passes between the leader and the others; clients reach all."""
     cut_leader(lab, network.both_ways)
 
 
-@scenario("cut-leader-deaf", bound_s=SILENT_S, reuse=True, may=DEPOSED)
+@scenario("cut-leader-deaf", network=True, bound_s=SILENT_S, reuse=True, may=DEPOSED)
 def cut_leader_deaf(lab):
     """The leader is heard and hears nobody."""
     cut_leader(lab, network.deaf)
 
 
-@scenario("cut-leader-mute", bound_s=SILENT_S, reuse=True, may=DEPOSED)
+@scenario("cut-leader-mute", network=True, bound_s=SILENT_S, reuse=True, may=DEPOSED)
 def cut_leader_mute(lab):
     """The leader hears all and isn't heard."""
     cut_leader(lab, network.mute)
