@@ -31,7 +31,9 @@ class Field:
 
 
 class Actor(threading.Thread):
-    """One client. `servers`: where it may go, in this order; `retry_s`: pause before the next attempt."""
+    """One client. `servers`: where it may go, in this order; `retry_s`: pause before the next attempt, doubled up to `patience_s`."""
+
+    patience_s = 0.25
 
     def __init__(self, field, number, servers, timeout_ms=30_000, retry_s=0.03, seed=0):
         super().__init__(daemon=True, name=f"{type(self).__name__.lower()} {number}")
@@ -41,11 +43,14 @@ class Actor(threading.Thread):
         self.idle = threading.Event()
 
     def run(self):
+        pause_s = self.retry_s
         try:
             while not self.field.end.is_set():
                 if self.client is None and not self.connect():
-                    self.field.end.wait(self.retry_s)
+                    self.field.end.wait(pause_s * self.random.uniform(0.5, 1))
+                    pause_s = min(pause_s * 2, max(self.retry_s, self.patience_s))
                     continue
+                pause_s = self.retry_s
                 try:
                     self.step()
                 except BROKEN:
@@ -185,6 +190,8 @@ class Writer(Actor):
 
 class Probe(Actor):
     """Writes one value after the other to one server and tries again at once: it sees when writes go again."""
+
+    patience_s = 0
 
     def step(self):
         if not self.field.writing.is_set():

@@ -3,10 +3,11 @@
 import signal
 import time
 
+import network
 from ensemble import pause
 from history import TOP, Op
 from lab import scenario
-from leader import ready
+from leader import LeftBehind, ready
 from systems import host
 import session as raw
 from session import wire
@@ -15,16 +16,20 @@ BASELINE_S, LOSS_S = 2.5, 4.0
 SYNC_PAIRS, SYNC_PAIRS_FULL = 400, 2000
 
 
-def lose_follower(lab, lose, bring_back):
-    """Writes sent to the others never fail; how slow they get is told beside the time before."""
+def lose_follower(lab, lose, bring_back, left_behind=False):
+    """Writes sent to the others never fail; how slow they get is told beside the time before. `lose` and `bring_back` get the
+    server, and the client that is left behind with it, if one is wanted."""
     leader = ready(lab)
     victim = lab.random.choice(lab.ensemble.others(leader))
     others = lab.ensemble.others(victim)
+    behind = LeftBehind(lab, victim) if left_behind else None
     time.sleep(1)
     before = time.monotonic()
     time.sleep(BASELINE_S)
     lost = time.monotonic()
-    lose(victim, others)
+    lose(victim)
+    if behind:
+        behind.others_commit()
     time.sleep(LOSS_S)
     back = time.monotonic()
     failed = lab.history.unanswered(before, back - 1, others)
@@ -33,28 +38,55 @@ def lose_follower(lab, lose, bring_back):
     baseline, during = lab.p99_ms(before, lost, others), lab.p99_ms(lost, back, others)
     worst = lab.history.latencies(lost, back, others)
     lab.note(f"p99 {baseline:.0f} ms before, {during:.0f} ms without it ({during / baseline:.1f} ×), slowest {worst[-1] * 1000:.0f} ms")
-    bring_back(victim)
+    bring_back(victim, behind)
     lab.settle()
 
 
 @scenario("lose-follower")
 def kill_follower(lab):
     """`kill -9` of a follower under load."""
-    lose_follower(lab, lambda victim, _: lab.ensemble.kill(victim), lambda victim: lab.ensemble.start([victim]))
+    lose_follower(lab, lab.ensemble.kill, lambda victim, _: lab.ensemble.start([victim]))
 
 
 @scenario("pause-follower")
 def pause_follower(lab):
-    """A follower is stopped for some seconds."""
+    """A follower is stopped for some seconds; then it finds requests of a client left behind."""
     members = lab.ensemble.members
-    lose_follower(lab, lambda victim, _: pause(members[victim]), lambda victim: members[victim].signal(signal.SIGCONT))
+
+    def go_on(victim, behind):
+        behind.ask()
+        members[victim].signal(signal.SIGCONT)
+        behind.judge(5)
+
+    lose_follower(lab, lambda victim: pause(members[victim]), go_on, left_behind=True)
 
 
 @scenario("cut-follower", network=True, may=("expired-early", "ephemeral-missing", "orphan"))
 def cut_follower(lab):
-    """A follower hears no server and is heard by none."""
-    lose_follower(lab, lambda victim, others: lab.network.cut({(a, b) for a in (victim, *others) for b in (victim, *others) if a != b and victim in (a, b)}),
-                  lambda _: lab.network.heal())
+    """A follower hears no server and is heard by none; a client left behind asks it."""
+    def heal(_, behind):
+        behind.ask_and_judge(2)
+        lab.network.heal()
+
+    lose_follower(lab, lambda victim: lab.network.cut(network.both_ways(victim, lab.ensemble.others(victim))), heal, left_behind=True)
+
+
+@scenario("observer", size=4, observers=1)
+def observer(lab):
+    """Three voters and an observer: its clients are served like others', and it never completes a quorum."""
+    leader = ready(lab)
+    watcher = len(lab.ensemble.members)
+    mode = lab.ensemble.members[watcher].mode()
+    host.check(mode == "observer", f"server {watcher} is {mode}, not observer")
+    followers = [n for n in lab.ensemble.others(leader) if n != watcher]
+    lab.ensemble.kill(*followers)
+    lab.nothing_for(3)
+    lab.recovery(lambda: lab.ensemble.start(followers), seconds=40)
+    lab.ensemble.await_serving()
+    lab.ensemble.kill(watcher)
+    time.sleep(1)
+    lab.ensemble.start([watcher])
+    lab.settle()
 
 
 @scenario("rolling-restart")

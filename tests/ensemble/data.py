@@ -30,7 +30,7 @@ def kill_majority(lab):
     leader = ready(lab)
     two = [leader, lab.random.choice(lab.ensemble.others(leader))]
     lab.ensemble.kill(*two)
-    time.sleep(1)
+    lab.nothing_for(1)
     lab.recovery(lambda: lab.ensemble.start(two))
     lab.settle()
 
@@ -182,7 +182,7 @@ def power_cut(lab):
 SMALL_FILES = {"preAllocSize": 8192}
 
 
-@scenario("power-cut-first-start", settings=SMALL_FILES, disk_mib=192, bound_s=FAST_S + 5, may=("down",))
+@scenario("power-cut-first-start", settings=SMALL_FILES, disk_mib=192, bound_s=FAST_S + 5, shows=("down",))
 def power_cut_first_start(lab):
     """All lose power soon after the very first start: what wasn't synced is gone."""
     on_disks(lab, lab.scenario.disk_mib)

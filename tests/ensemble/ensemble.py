@@ -36,7 +36,7 @@ class Member:
 
     def __init__(self, ensemble, number, home, ip, ports):
         self.ensemble, self.number, self.home, self.ip, self.ports = ensemble, number, home, ip, ports
-        self.data, self.process, self.expected_down = home / "data", None, False
+        self.data, self.process, self.lines = home / "data", None, {}
         self.address = (ip, ports[0])
 
     def configure(self, lines):
@@ -91,9 +91,9 @@ class Member:
 
 
 class Ensemble:
-    """`size` servers of `system` below `home`; `settings` go over CONFIG."""
+    """`size` servers of `system` below `home`, the last `observers` of them observers; `settings` go over CONFIG."""
 
-    def __init__(self, system, home, size=3, settings=None, network=None):
+    def __init__(self, system, home, size=3, settings=None, network=None, observers=0):
         self.system, self.home, self.network, self.members = system, pathlib.Path(home), network, {}
         for number in range(1, size + 1):
             ip = f"10.77.0.{number}" if network else "127.0.0.1"
@@ -104,11 +104,13 @@ class Ensemble:
             member.home.mkdir(parents=True, exist_ok=True)
             client, quorum, election = member.ports
             own = "" if network else f"{member.ip}:"  # inside a namespace every address is the test's own
-            self.lines[f"server.{member.number}"] = f"{member.ip}:{quorum}:{election};{own}{client}"
+            role = ":observer" if member.number > size - observers else ""
+            member.lines = {"peerType": "observer"} if role else {}
+            self.lines[f"server.{member.number}"] = f"{member.ip}:{quorum}:{election}{role};{own}{client}"
 
     def configure(self):
         for member in self.members.values():
-            member.configure(self.lines)
+            member.configure({**self.lines, **member.lines})
 
     def start(self, numbers=None):
         for number in numbers or self.members:

@@ -1,19 +1,24 @@
-"""The rounds that were played, one line each in docs/evidence/ensemble-rounds.tsv, and the table made of them."""
+"""The rounds that were played, one line each in docs/evidence/ensemble-rounds.tsv, and the table made of them.
+
+`load` is the machine's load average over a minute: times measured on a busy machine say little.
+"""
 
 import collections
+import os
 import statistics
 import time
 
 from systems import host
 
 PATH = host.ROOT / "docs" / "evidence" / "ensemble-rounds.tsv"
-HEAD = ("time", "system", "version", "scenario", "round", "outcome", "first_write_ms", "acknowledged", "found", "notes")
+HEAD = ("time", "system", "version", "scenario", "round", "outcome", "first_write_ms", "acknowledged", "load", "found", "notes")
 
 
 class Row:
     def __init__(self, system, scenario, number, passed, first_ms, found, notes, acked):
         self.values = (time.strftime("%FT%TZ", time.gmtime()), system.name, system.version(), scenario, str(number + 1), "passed" if passed else "FAILED",
-                       "" if first_ms is None else f"{first_ms:.0f}", str(acked), ",".join(found), "; ".join(notes))
+                       "" if first_ms is None else f"{first_ms:.0f}", str(acked), f"{os.getloadavg()[0]:.1f}",
+                       ",".join(found), "; ".join(notes))
 
     def fields(self):
         return dict(zip(HEAD, self.values))

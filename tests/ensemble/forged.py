@@ -183,6 +183,12 @@ def torn_multi(history, trees, dice):
         tree[path] = (b"half", tree[path][1])
 
 
+def carried_out_twice(history, trees, dice):
+    op = pick(history, dice, "seq", where=there(trees))
+    for tree in trees.values():
+        tree[f"{SHARED}/s-9999999999"] = (op.value, {**tree[op.made][1], "czxid": 1})
+
+
 def orphan(history, trees, dice):
     for tree in trees.values():
         tree[f"{EPHEMERALS}/x"] = (b"", {"czxid": 1, "mzxid": 1, "version": 0, "owner": dice.choice((99, 77)), "numChildren": 0})
@@ -207,7 +213,7 @@ FORGERIES = {
     lost_write: "lost", lost_on_one: "lost", rolled_back_register: "lost", undone_deletion: "lost", replaced_node: "lost",
     duplicated_sequence: "duplicate-sequence", duplicated_zxid: "duplicate-zxid", reordered_session: "session-order",
     reordered_clients: "order", falling_read: "session-order", invisible_own_write: "session-order", stale_sync_read: "stale-sync",
-    split_version: "split", diverged_data: "diverged", diverged_stat: "diverged", torn_multi: "torn", orphan: "orphan",
+    split_version: "split", diverged_data: "diverged", diverged_stat: "diverged", torn_multi: "torn", orphan: "orphan", carried_out_twice: "twice",
     missing_ephemeral: "ephemeral-missing", early_expiry: "expired-early", refusal: "error",
 }
 

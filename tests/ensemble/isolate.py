@@ -54,10 +54,12 @@ def enter(arguments):
     child = subprocess.Popen(command, env={**os.environ, INSIDE: "yes"}, preexec_fn=die_with_parent)
 
     def end(number, _frame):
-        child.kill()
-        child.wait(10)
-        sys.exit(128 + number)
+        raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    return child.wait()
+    try:
+        return child.wait()
+    finally:
+        child.kill()
+        child.wait(10)

@@ -11,6 +11,7 @@ every kind stands for one promise:
   split               one version of a node has one value, whoever read it
   stale-sync          a read after a `sync` shows all that was acknowledged before the `sync`
   diverged            all servers hold the same nodes with the same stats
+  twice               no request is carried out twice
   torn                a multi is there as a whole or not at all
   orphan              an ephemeral node belongs to a live session
   ephemeral-missing   a live session's ephemeral nodes are there
@@ -20,7 +21,7 @@ every kind stands for one promise:
 
 import collections
 
-from history import WRITES
+from history import SHARED, WRITES
 
 SHOWN_MAX = 3
 
@@ -41,7 +42,7 @@ def judge(history, trees, refusals=()):
     found += divergence(trees)
     for server, tree in trees.items():
         where = f"server {server}: "
-        found += [(kind, where + text) for kind, text in losses(history, tree) + ephemerals(history, tree) + pairs(history, tree)]
+        found += [(kind, where + text) for kind, text in losses(history, tree) + ephemerals(history, tree) + pairs(history, tree) + repeats(tree)]
     return found
 
 
@@ -242,4 +243,15 @@ def pairs(history, tree):
         left, right = tree.get(path + "/l"), tree.get(path + "/r")
         if left and right and left[0] != right[0]:
             out.append(("torn", f"{path}: {left[0]!r} and {right[0]!r} come from one multi"))
+    return out
+
+
+def repeats(tree):
+    """Each request for a sequence node has a value of its own."""
+    out, known = [], {}
+    for path, (data, _) in tree.items():
+        if path.startswith(SHARED + "/"):
+            other = known.setdefault(data, path)
+            if other != path:
+                out.append(("twice", f"{other} and {path} both come from the request {data!r}"))
     return out

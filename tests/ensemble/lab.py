@@ -35,6 +35,7 @@ class Scenario:
     may: tuple = ()
     reuse: bool = False
     size: int = 3
+    observers: int = 0
     settings: dict = None
     disk_mib: int = 0
     refusals: tuple = ()
@@ -58,7 +59,7 @@ class Lab:
         self.system, self.scenario, self.home, self.random = system, scenario, pathlib.Path(home), random.Random(seed)
         self.seed, self.disks, self.actors, self.found, self.notes, self.sync_pairs = seed, {}, [], [], [], 400
         self.network = Network(range(1, scenario.size + 1)) if namespaces else None
-        self.ensemble = Ensemble(system, home, scenario.size, scenario.settings, self.network)
+        self.ensemble = Ensemble(system, home, scenario.size, scenario.settings, self.network, scenario.observers)
         self.history, self.field, self.recovery_ms, self.begun, self.told, self.nodes = History(), None, None, False, set(), 0
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -148,6 +149,13 @@ class Lab:
             self.find("slow", f"the first write was answered after {seconds:.1f} s, bound {bound:.1f} s")
         return seconds
 
+    def nothing_for(self, seconds):
+        """Without a quorum no write is answered."""
+        began, start = time.monotonic(), len(self.history.ops)
+        time.sleep(seconds)
+        if self.history.first_write(began, None, start) is not None:
+            self.find("no-quorum", "a write was acknowledged that a minority alone can have seen")
+
     def find(self, kind, text):
         self.found.append((kind, text))
 
@@ -214,5 +222,6 @@ class Lab:
 def last_line(member):
     """The line of a server's log that says most about its end."""
     lines = [line for line in member.log_tail(80).splitlines() if line.strip() and "Exiting JVM" not in line]
+    causes = [line for line in lines if line.startswith("Caused by")]
     telling = [line for line in lines if "Exception" in line or "ERROR" in line or " error " in line.lower()]
-    return (telling or lines or ["nothing in its log"])[-1][-240:]
+    return (causes or telling or lines or ["nothing in its log"])[-1][-240:]

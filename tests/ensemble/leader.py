@@ -55,12 +55,13 @@ def kill_two_of_five(lab):
     lab.settle()
 
 
-class OldLeader:
-    """A client of the leader that is going to be deposed. What it asks must not be answered from the old state."""
+class LeftBehind:
+    """A client of a server, the leader maybe, that is going to be cut off or paused while the others go on. What it asks then
+    must not be answered from the old state."""
 
-    def __init__(self, lab, leader):
-        self.lab, self.leader = lab, leader
-        self.client = lab.client(leader, wait_s=20)
+    def __init__(self, lab, server):
+        self.lab, self.server = lab, server
+        self.client = lab.client(server, wait_s=20)
         for path in (NODE, GONE, FRESH):
             self.client.call(wire.DELETE, path, -1)
         for path in (NODE, GONE):
@@ -68,11 +69,11 @@ class OldLeader:
         self.client.ok(wire.SET_DATA, NODE, b"older", -1)
 
     def others_commit(self, seconds=60):
-        """A survivor's client changes the nodes, as soon as it can."""
+        """Another server's client changes the nodes, as soon as it can."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                client = self.lab.client(self.lab.random.choice(self.lab.ensemble.others(self.leader)), wait_s=3)
+                client = self.lab.client(self.lab.random.choice(self.lab.ensemble.others(self.server)), wait_s=3)
                 client.ok(wire.MULTI, [(wire.SET_DATA, (NODE, b"new", -1)), (wire.DELETE, (GONE, -1)), (wire.CREATE, (FRESH, b"new", OPEN, raw.PERSISTENT))])
                 client.close()
                 return
@@ -90,6 +91,14 @@ class OldLeader:
             (wire.SET_DATA, (NODE, b"mine", 2)),                     # old: bad version (-103), new: done
         ])
 
+    def ask_and_judge(self, seconds):
+        try:
+            self.ask()
+        except raw.Closed:
+            self.client.drop()
+            return
+        self.judge(seconds)
+
     def judge(self, seconds):
         """Takes what comes within this time; an end of the connection is a right answer."""
         self.client.sock.settimeout(seconds)
@@ -104,17 +113,17 @@ class OldLeader:
         wrong = {"create": -110, "delete": -101, "set": -103}
         for name, reply in zip(names, answers):
             if name == "read" and reply.err == 0 and reply.body[0] == b"older":
-                self.lab.find("stale-sync", "the deposed leader answered sync + read with what was overwritten")
+                self.lab.find("stale-sync", f"server {self.server}, left behind, answered sync + read with what was overwritten")
             elif reply.err == wrong.get(name):
-                self.lab.find("stale-error", f"the deposed leader answered a {name} with {reply.err}, which holds in the old state only")
-        self.lab.note(f"old leader answered {len(answers)} of 5")
+                self.lab.find("stale-error", f"server {self.server}, left behind, answered a {name} with {reply.err}, which holds in the old state only")
+        self.lab.note(f"the server left behind answered {len(answers)} of 5")
 
 
 @scenario("pause-leader", bound_s=SILENT_S, reuse=True, may=DEPOSED)
 def pause_leader(lab):
     """SIGSTOP; after the others have committed, SIGCONT with requests waiting in the old leader's socket."""
     leader = ready(lab)
-    member, old = lab.ensemble.members[leader], OldLeader(lab, leader)
+    member, old = lab.ensemble.members[leader], LeftBehind(lab, leader)
     lab.recovery(lambda: pause(member), lab.ensemble.others(leader))
     old.others_commit()
     old.ask()
@@ -123,17 +132,12 @@ def pause_leader(lab):
     lab.settle()
 
 
-def cut_leader(lab, shape, ask=True):
+def cut_leader(lab, shape):
     leader = ready(lab)
-    others, old = lab.ensemble.others(leader), OldLeader(lab, leader)
+    others, old = lab.ensemble.others(leader), LeftBehind(lab, leader)
     lab.recovery(lambda: lab.network.cut(shape(leader, others)), others)
     old.others_commit()
-    if ask:
-        try:
-            old.ask()
-            old.judge(3)
-        except raw.Closed:
-            old.client.drop()
+    old.ask_and_judge(3)
     lab.settle()
 
 

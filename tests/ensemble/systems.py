@@ -34,6 +34,8 @@ class ZooKeeper:
     def command(config):
         return ["java", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
                 "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+                # Its complaint about each client that comes too early, with a stack, would cost it time that ours doesn't spend.
+                "-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.NIOServerCnxn=error",
                 "-cp", f"{reference.reference_jars()}/*",
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
 
