@@ -1,6 +1,6 @@
 //! What is committed is applied in zxid order; watches fire while it is, and only then do replies leave (T1).
 
-use super::conns::{Conns, Refused, Waiting, WriteKind};
+use super::conns::{Conn, Conns, Refused, Waiting, WriteKind};
 use super::replies::{Answer, latency_ms, write_name};
 use super::snapshots::Snapshots;
 use super::stats::Stats;
@@ -88,7 +88,7 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// Answers whoever waited for what is applied now.
     fn open_gates(&mut self, cx: &mut Cx<'_, M>) {
-        while let Some(gate) = self.gates.front().copied().filter(|g| g.at <= self.applied) {
+        while let Some(gate) = self.gates.front().copied().filter(|g| self.is_due(g.due)) {
             self.gates.pop_front();
             if let Some(idx) = self.conns.find(gate.conn) {
                 self.drain(cx, idx);
@@ -148,7 +148,7 @@ impl<M: BatchMemory> Keeper<M> {
     /// The connection of a session that is closed goes too, unless it waits for the answer to its own closeSession.
     fn end_session(&mut self, cx: &mut Cx<'_, M>, session: SessionId) {
         let Some(idx) = self.sessions.apply_close(session) else { return };
-        let asked = self.conns.get(idx).is_some_and(|c| c.queue.iter().any(|w| matches!(w, Waiting::Write { kind: WriteKind::Close, .. })));
+        let asked = self.conns.get(idx).is_some_and(Conn::waits_for_its_close);
         if !asked {
             self.watches.drop_conn(idx);
             replies::close(&mut self.conns, cx.fx, idx);
@@ -222,15 +222,14 @@ impl<M: BatchMemory> Keeper<M> {
     /// Answers everything at the head of a connection's queue whose time has come.
     pub(super) fn drain(&mut self, cx: &mut Cx<'_, M>, idx: u32) {
         loop {
-            let Some(conn) = self.conns.get_mut(idx) else { return };
-            let due = match conn.queue.front() {
-                None | Some(Waiting::Write { .. }) => false,
-                Some(Waiting::Refused { at, .. } | Waiting::Sync { at, .. }) => *at <= self.applied,
-                Some(Waiting::Later { .. }) => true,
-            };
-            if !due {
+            let Some(conn) = self.conns.get(idx) else { return };
+            let Some(first) = conn.queue.front() else { return };
+            let is_read = matches!(first, Waiting::Later { .. });
+            let due = first.due();
+            if !is_read && !due.is_some_and(|due| self.is_due(due)) {
                 return;
             }
+            let Some(conn) = self.conns.get_mut(idx) else { return };
             match conn.queue.pop_front() {
                 Some(Waiting::Refused { xid, refusal, received_ns, .. }) => self.answer_refused(cx, idx, xid, refusal, received_ns),
                 Some(Waiting::Sync { xid, path, received_ns, .. }) => {
@@ -239,6 +238,7 @@ impl<M: BatchMemory> Keeper<M> {
                         r.put_buffer(path.as_deref());
                     });
                 }
+                Some(Waiting::Attach { timeout_ms, with_read_only, .. }) => self.answer_attach(cx, idx, timeout_ms, with_read_only),
                 Some(Waiting::Later { xid, op, len, received_ns }) => {
                     let mut body = std::mem::take(&mut self.scratch);
                     body.clear();
@@ -246,7 +246,7 @@ impl<M: BatchMemory> Keeper<M> {
                     self.execute(cx, idx, xid, op, &body, received_ns);
                     self.scratch = body;
                 }
-                Some(Waiting::Write { .. }) | None => return,
+                Some(Waiting::Write { .. } | Waiting::Forwarded { .. }) | None => return,
             }
         }
     }

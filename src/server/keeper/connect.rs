@@ -1,9 +1,10 @@
 //! Connections come, get their session, and go.
 
-use super::conns::{Phase, Waiting, WriteKind};
+use super::conns::{Due, Phase, Waiting, WriteKind};
 use super::{Cx, Keeper, replies};
 use crate::base::ids::{ConnId, SessionId};
 use crate::base::memory::BatchMemory;
+use crate::base::time::Now;
 use crate::model::request::{Connect, Connected};
 use crate::model::txn::{OpRef, PASSWORD_BYTES};
 use crate::wire::client::connect::decode_connect;
@@ -31,7 +32,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.watches.drop_conn(idx);
         if let Some(conn) = self.conns.remove(idx) {
             self.sessions.detach(conn.session, idx);
-            if conn.phase == Phase::Joining {
+            if self.joining.get(&conn.session) == Some(&idx) {
                 self.joining.remove(&conn.session);
             }
         }
@@ -95,30 +96,61 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     fn resume_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>) {
-        let session = connect.session;
-        // Whoever holds the session on this server is closed before the password is looked at (ZooKeeper does so too).
         self.stats.revalidated += 1;
-        let alive = self.sessions.get(session).is_some()
-            && !self.prep.is_closing(session)
-            && self.sessions.check_password(session, connect.password);
         let with_read_only = connect.read_only.is_some();
+        let timeout_ms = self.judge_attach(cx.now, connect.session, connect.password, connect.timeout_ms);
+        let due = self.judged_now();
+        self.attach(cx, idx, connect.session, timeout_ms, due, with_read_only);
+    }
+
+    /// Whether a session may go on, and with which timeout; its timer starts anew then.
+    pub(super) fn judge_attach(&mut self, now: Now, session: SessionId, password: &[u8], timeout_ms: i32) -> Option<u32> {
+        let alive =
+            self.sessions.get(session).is_some() && !self.prep.is_closing(session) && self.sessions.check_password(session, password);
         if !alive {
-            let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
-            return replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &gone, with_read_only);
+            return None;
         }
-        let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
-        self.sessions.renegotiate(session, timeout_ms, cx.now.mono);
-        if let Some(old) = self.sessions.attach(session, idx)
+        let timeout_ms = self.sessions.negotiate(timeout_ms);
+        self.sessions.renegotiate(session, timeout_ms, now.mono);
+        Some(timeout_ms)
+    }
+
+    /// Gives the connection its session, or learns that there is none. The answer waits until what was judged is committed: a
+    /// session that a crash brings back must not have been called gone.
+    pub(super) fn attach(
+        &mut self,
+        cx: &mut Cx<'_, M>,
+        idx: u32,
+        session: SessionId,
+        timeout_ms: Option<u32>,
+        due: Due,
+        with_read_only: bool,
+    ) {
+        if let Some(conn) = self.conns.get_mut(idx) {
+            conn.phase = Phase::Joining;
+            if timeout_ms.is_some() {
+                conn.session = session;
+            }
+        }
+        // Whoever holds the session on this server is closed at once.
+        if timeout_ms.is_some()
+            && let Some(old) = self.sessions.attach(session, idx)
             && old != idx
         {
             self.watches.drop_conn(old);
             replies::close(&mut self.conns, cx.fx, old);
         }
-        if let Some(conn) = self.conns.get_mut(idx) {
-            conn.session = session;
-        }
-        let password = self.sessions.get(session).map_or([0; PASSWORD_BYTES], |s| s.password);
-        let answer = Connected { timeout_ms, session, password };
+        self.answer_when_due(cx, idx, Waiting::Attach { due, timeout_ms, with_read_only });
+    }
+
+    /// The answer to a connect request that names a session. It may have ended since it was judged.
+    pub(super) fn answer_attach(&mut self, cx: &mut Cx<'_, M>, idx: u32, timeout_ms: Option<u32>, with_read_only: bool) {
+        let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
+        let session = self.conns.get(idx).map_or(SessionId::NONE, |c| c.session);
+        let answer = match (timeout_ms, self.sessions.get(session)) {
+            (Some(timeout_ms), Some(known)) => Connected { timeout_ms, session, password: known.password },
+            _ => gone,
+        };
         replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &answer, with_read_only);
     }
 }

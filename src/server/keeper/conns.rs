@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Phase {
     /// No connect request yet.
     Fresh,
-    /// Its session is being created.
+    /// Its session is being created, or asked for.
     Joining,
     /// It has a session.
     Ready,
@@ -42,9 +42,42 @@ pub enum WriteKind {
     Close,
 }
 
+/// What a request that was forwarded to the leader asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// A transaction.
+    Write(WriteKind),
+    /// A sync; the path is echoed, null stays null.
+    Sync(Option<Box<[u8]>>),
+    /// To go on with a session.
+    Attach {
+        /// In the form of the request: with the read-only byte or without.
+        with_read_only: bool,
+    },
+}
+
+/// What an answer that no transaction brings must wait for: everything that it was judged by is applied here, and a quorum
+/// answered a message that the leader sent after it had judged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Due {
+    /// The last transaction that it was judged by.
+    pub at: Zxid,
+    /// The round that must be confirmed; 0 without peers.
+    pub beat: u64,
+}
+
 /// A request whose turn hasn't come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Waiting {
+    /// Forwarded to the leader, which hasn't judged it yet.
+    Forwarded {
+        /// The client's number.
+        xid: i32,
+        /// What it asks for.
+        asked: Asked,
+        /// For the latency figures.
+        received_ns: u64,
+    },
     /// Answered when the transaction is applied.
     Write {
         /// Which transaction.
@@ -58,8 +91,8 @@ pub enum Waiting {
     },
     /// A refused write: answered once everything that it was judged against is committed and applied.
     Refused {
-        /// The last transaction it was judged against.
-        at: Zxid,
+        /// When it may be answered.
+        due: Due,
         /// The client's number.
         xid: i32,
         /// The error.
@@ -67,16 +100,25 @@ pub enum Waiting {
         /// For the latency figures.
         received_ns: u64,
     },
-    /// A sync: answered once the server has applied what was proposed when it came.
+    /// A sync: answered once the server has applied what was proposed when it came, and a quorum confirmed the leader.
     Sync {
-        /// The last proposed transaction then.
-        at: Zxid,
+        /// When it may be answered.
+        due: Due,
         /// The client's number.
         xid: i32,
         /// The path, echoed; null stays null.
         path: Option<Box<[u8]>>,
         /// For the latency figures.
         received_ns: u64,
+    },
+    /// The answer to a connect request that names a session.
+    Attach {
+        /// When it may be answered.
+        due: Due,
+        /// The timeout that counts from now on; `None`: there is no such session.
+        timeout_ms: Option<u32>,
+        /// In the form of the request: with the read-only byte or without.
+        with_read_only: bool,
     },
     /// A read or ping behind one of the others.
     Later {
@@ -89,6 +131,17 @@ pub enum Waiting {
         /// For the latency figures.
         received_ns: u64,
     },
+}
+
+impl Waiting {
+    /// When it may be answered, if that doesn't depend on a transaction of its own.
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        match self {
+            Waiting::Refused { due, .. } | Waiting::Sync { due, .. } | Waiting::Attach { due, .. } => Some(*due),
+            Waiting::Forwarded { .. } | Waiting::Write { .. } | Waiting::Later { .. } => None,
+        }
+    }
 }
 
 /// What a refused write is told.
@@ -292,6 +345,17 @@ impl Conns {
 }
 
 impl Conn {
+    /// Whether it asked for the end of its session.
+    #[must_use]
+    pub fn waits_for_its_close(&self) -> bool {
+        self.queue.iter().any(|waiting| {
+            matches!(
+                waiting,
+                Waiting::Write { kind: WriteKind::Close, .. } | Waiting::Forwarded { asked: Asked::Write(WriteKind::Close), .. }
+            )
+        })
+    }
+
     /// Puts a read or ping behind what waits already.
     pub fn hold(&mut self, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         self.held.extend(body);

@@ -1,6 +1,6 @@
 //! Requests come in: decoded once, judged or answered at once, or put behind what the connection still waits for.
 
-use super::conns::{Parked, Phase, Refused, Waiting};
+use super::conns::{Due, Parked, Phase, Refused, Waiting};
 use super::replies::Answer;
 use super::{Cx, Gate, Keeper, replies};
 use crate::auth;
@@ -75,25 +75,36 @@ impl<M: BatchMemory> Keeper<M> {
             Ok(Request::Sync { path }) => path,
             _ => return self.refuse(cx, idx, xid, Refused::Code(ErrorCode::MarshallingError), received_ns),
         };
-        let waiting = Waiting::Sync { at: self.proposed, xid, path: path.map(Into::into), received_ns };
-        self.wait_for_position(cx, idx, self.proposed, waiting);
+        let waiting = Waiting::Sync { due: self.judged_now(), xid, path: path.map(Into::into), received_ns };
+        self.answer_when_due(cx, idx, waiting);
     }
 
     /// An error for a request in its turn: once everything that it was judged against is committed and applied, so that it
     /// never shows a state that could still be lost.
     pub(super) fn refuse(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, refusal: Refused, received_ns: u64) {
-        let at = self.proposed;
-        self.wait_for_position(cx, idx, at, Waiting::Refused { at, xid, refusal, received_ns });
+        let due = self.judged_now();
+        self.answer_when_due(cx, idx, Waiting::Refused { due, xid, refusal, received_ns });
     }
 
-    fn wait_for_position(&mut self, cx: &mut Cx<'_, M>, idx: u32, at: Zxid, waiting: Waiting) {
+    /// What an answer that is judged now must wait for.
+    pub(super) fn judged_now(&mut self) -> Due {
+        Due { at: self.proposed, beat: 0 }
+    }
+
+    pub(super) fn is_due(&self, due: Due) -> bool {
+        due.at <= self.applied
+    }
+
+    /// Puts an answer behind what the connection waits for already.
+    pub(super) fn answer_when_due(&mut self, cx: &mut Cx<'_, M>, idx: u32, waiting: Waiting) {
+        let Some(due) = waiting.due() else { return };
         let Some(conn) = self.conns.get_mut(idx) else { return };
         conn.queue.push_back(waiting);
         let id = conn.id;
-        if at <= self.applied {
+        if self.is_due(due) {
             self.drain(cx, idx);
         } else {
-            self.gates.push_back(Gate { at, conn: id });
+            self.gates.push_back(Gate { due, conn: id });
         }
     }
 

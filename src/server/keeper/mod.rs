@@ -22,7 +22,7 @@ use crate::session::Sessions;
 use crate::snapshot::Policy;
 use crate::tree::Tree;
 use crate::tree::watch::Watches;
-use conns::Conns;
+use conns::{Conns, Due};
 use hashbrown::HashMap;
 use snapshots::Snapshots;
 use stats::Stats;
@@ -109,10 +109,10 @@ pub struct Cx<'a, M: BatchMemory> {
     pub fx: &'a mut Effects<M>,
 }
 
-/// Somebody waits until everything up to a position is applied.
+/// Somebody waits until an answer is due.
 #[derive(Clone, Copy, Debug)]
 struct Gate {
-    at: Zxid,
+    due: Due,
     conn: ConnId,
 }
 
@@ -127,7 +127,7 @@ pub struct Keeper<M: BatchMemory> {
     conns: Conns,
     /// Connections whose new session is being created.
     joining: HashMap<SessionId, u32>,
-    /// In order of their position.
+    /// In order of their position and round.
     gates: VecDeque<Gate>,
     /// The last transaction that was judged and encoded.
     proposed: Zxid,
