@@ -16,18 +16,18 @@ from session import OPEN, wire
 BROKEN = (raw.Closed, TimeoutError, OSError, wire.WireError)
 CONNECT_S, ANSWER_S = 2.0, 4.0
 BURSTS = (1, 1, 1, 1, 4, 8)
-EXPIRED = -112
+EXPIRED, MOVED = -112, -118
 
 
 class Field:
-    """What all actors share. `addresses`: server -> (host, port)."""
+    """What all actors share. `addresses`: server -> (host, port). `writing`, `dropping`: what is wanted now (a session that is left
+    alone has to be waited for); `end`: that all end."""
 
     def __init__(self, history, addresses):
         self.history, self.addresses = history, addresses
-        self.writing, self.end = threading.Event(), threading.Event()
+        self.writing, self.dropping, self.end = threading.Event(), threading.Event(), threading.Event()
         self.writing.set()
-        self.busy = 0
-        self.lock = threading.Lock()
+        self.dropping.set()
 
 
 class Actor(threading.Thread):
@@ -79,11 +79,7 @@ class Actor(threading.Thread):
             self.history.opened(self.client, self.number, time.monotonic())
         self.key = self.client.key
         self.history.sessions[self.key[0]].contact = time.monotonic()
-        self.connected()
         return True
-
-    def connected(self):
-        """Called with each new connection."""
 
     def expired(self):
         if self.key is not None:
@@ -128,6 +124,8 @@ class Actor(threading.Thread):
         op.zxid, op.answered, op.err = reply.zxid, now, reply.err
         self.last_zxid = max(self.last_zxid, reply.zxid)
         self.history.sessions[self.key[0]].contact = op.invoked
+        if reply.err == MOVED:
+            raise raw.Closed("the session is elsewhere")
 
     def ping(self):
         sent = time.monotonic()
@@ -166,26 +164,30 @@ class Writer(Actor):
             time.sleep(0.02)
             return
         self.idle.clear()
-        ops = [self.choose() for _ in range(self.random.choice(BURSTS))]
+        ops = [op for _ in range(self.random.choice(BURSTS)) for op in self.choose()]
         self.ask(ops)
         self.mine += [op.made for op in ops if op.kind == "create" and op.acked]
         time.sleep(self.random.random() * 2 * self.pace_s)
 
     def choose(self):
+        """One request, or a `sync` with the read that it is for."""
         value, dice, mine = b"%d.%d" % (self.number, self.serial + 1), self.random.random(), home(self.number)
         if dice < 0.35:
-            return self.op("set", mine, value)
+            return [self.op("set", mine, value)]
         if dice < 0.55:
-            return self.op("seq", f"{SHARED}/s-", value)
+            return [self.op("seq", f"{SHARED}/s-", value)]
         if dice < 0.70:
-            return self.op("create", f"{mine}/n-{self.serial}", value)
+            return [self.op("create", f"{mine}/n-{self.serial}", value)]
         if dice < 0.78 and len(self.mine) > 20:
-            return self.op("delete", self.mine.pop(self.random.randrange(len(self.mine))))
+            return [self.op("delete", self.mine.pop(self.random.randrange(len(self.mine))))]
         if dice < 0.85:
-            return self.op("pair", mine, value)
+            return [self.op("pair", mine, value)]
         if dice < 0.87:
-            return self.op("ephemeral", f"{EPHEMERALS}/w{self.number}-{self.serial}", value)
-        return self.op("read", home(self.random.choice(self.peers)))
+            return [self.op("ephemeral", f"{EPHEMERALS}/w{self.number}-{self.serial}", value)]
+        path = home(self.random.choice(self.peers))
+        if dice < 0.93:
+            return [self.op("sync", path), self.op("sync-read", path)]
+        return [self.op("read", path)]
 
 
 class Probe(Actor):
@@ -246,7 +248,7 @@ class Visitor(Actor):
         record = self.history.sessions[self.key[0]]
         try:
             self.ask([self.op("ephemeral", f"{EPHEMERALS}/v{self.number}-{self.serial}", b"visit")])
-            if self.random.random() < 0.2:
+            if self.field.dropping.is_set() and self.random.random() < 0.2:
                 record.state = "dropped"
             else:
                 record.state = "closing"

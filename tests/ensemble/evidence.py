@@ -11,12 +11,12 @@ import time
 from systems import host
 
 PATH = host.ROOT / "docs" / "evidence" / "ensemble-rounds.tsv"
-HEAD = ("time", "system", "version", "scenario", "round", "outcome", "first_write_ms", "acknowledged", "load", "found", "notes")
+HEAD = ("time", "system", "version", "build", "scenario", "round", "outcome", "first_write_ms", "acknowledged", "load", "found", "notes")
 
 
 class Row:
     def __init__(self, system, scenario, number, passed, first_ms, found, notes, acked):
-        self.values = (time.strftime("%FT%TZ", time.gmtime()), system.name, system.version(), scenario, str(number + 1), "passed" if passed else "FAILED",
+        self.values = (time.strftime("%FT%TZ", time.gmtime()), system.name, system.version(), system.build(), scenario, str(number + 1), "passed" if passed else "FAILED",
                        "" if first_ms is None else f"{first_ms:.0f}", str(acked), f"{os.getloadavg()[0]:.1f}",
                        ",".join(found), "; ".join(notes))
 
@@ -33,14 +33,14 @@ def load():
 
 
 class Book:
-    """The file, as far as it concerns one version of one system."""
+    """The file, as far as it concerns one program of one system."""
 
     def __init__(self, system):
-        self.system, self.version = system, system.version()
+        self.system, self.build = system, system.build()
 
     def done(self, scenario):
         """How many rounds of this scenario passed already."""
-        return sum(row["scenario"] == scenario and row["system"] == self.system.name and row["version"] == self.version and row["outcome"] == "passed"
+        return sum(row["scenario"] == scenario and row["system"] == self.system.name and row["build"] == self.build and row["outcome"] == "passed"
                    for row in load())
 
     def add(self, row):

@@ -206,7 +206,7 @@ def early_expiry(history, _, dice):
 
 
 def refusal(history, _, dice):
-    pick(history, dice, "set").err = dice.choice((-101, -103, -118, -1))
+    pick(history, dice, "set").err = dice.choice((-101, -103, -110, -1))
 
 
 FORGERIES = {

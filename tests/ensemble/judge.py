@@ -24,6 +24,9 @@ import collections
 from history import SHARED, WRITES
 
 SHOWN_MAX = 3
+# A server that was paused may find an attachment that its client has long given up, and so take the session from where it is now;
+# what is refused then is not carried out, and the client attaches again.
+MOVED = -118
 
 
 def judge(history, trees, refusals=()):
@@ -57,7 +60,7 @@ def summary(found):
 def errors(history, refusals):
     out = [("error", text) for text in history.trouble]
     for op in history.ops:
-        if op.err and op.err not in refusals:
+        if op.err and op.err != MOVED and op.err not in refusals:
             out.append(("error", f"{op.kind} {op.path} at server {op.server} was answered with {op.err}"))
     return out
 
@@ -220,9 +223,9 @@ def register(history, path, last, tree):
     if path not in tree:
         return [("lost", f"{path}, which was set at {last.zxid:#x}")]
     data, stat = tree[path]
-    later = [op.value for op in history.ops if op.kind == "set" and op.path == path and op.number > last.number and not op.acked]
     if data == last.value and stat["mzxid"] == last.zxid and stat["version"] == last.version:
         return []
+    later = [op.value for op in history.ops if op.kind == "set" and op.path == path and op.number > last.number and not op.acked]
     if data in later and stat["version"] > last.version and stat["mzxid"] > last.zxid:
         return []
     return [("lost", f"{path} is {data!r}, version {stat['version']}, of {stat['mzxid']:#x}; acknowledged was {last.value!r}, version {last.version}, of {last.zxid:#x}")]

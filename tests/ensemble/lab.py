@@ -13,7 +13,7 @@ import actors
 import trees
 from actors import Bulky, Field, Idle, Probe, Visitor, Writer
 from ensemble import Ensemble
-from history import History, percentile
+from history import WRITES, History, percentile
 from judge import judge
 from network import Network
 from systems import host
@@ -99,7 +99,7 @@ class Lab:
             self.actors += [Visitor(self.field, next(numbers), order, timeout_ms=2000, seed=self.seed) for _ in range(visitors)]
             self.actors += [Bulky(self.field, next(numbers), order, seed=self.seed) for _ in range(bulky)]
             self.actors.append(Probe(self.field, next(numbers), [server], retry_s=0.005, seed=self.seed))
-        peers = [a.number for a in self.actors if isinstance(a, Writer)]
+        peers = [a.number for a in self.actors if isinstance(a, (Writer, Probe))]
         for actor in self.actors:
             actor.peers = peers
         actors.prepare(self.ensemble.members[members[0]].address, [a.number for a in self.actors])
@@ -117,6 +117,7 @@ class Lab:
 
     def load(self):
         self.field.writing.set()
+        self.field.dropping.set()
 
     def halt(self):
         if self.field:
@@ -141,6 +142,21 @@ class Lab:
             time.sleep(0.01)
         self.find("slow", f"no write was answered within {seconds} s, or a majority ended")
         return None
+
+    def stall(self, inject, servers, seconds=60):
+        """For a fault that takes its time, so that writes may still go on: the longest time without an answer, from its begin
+        to well after the first answer to a write invoked after its end."""
+        began, start = time.monotonic(), len(self.history.ops)
+        inject()
+        done, deadline = time.monotonic(), time.monotonic() + seconds
+        while time.monotonic() < deadline and self.history.first_write(done, servers, start) is None:
+            time.sleep(0.01)
+        time.sleep(1)
+        answers = sorted(op.answered for op in self.history.ops[start:] if op.kind in WRITES and op.acked and op.server in servers)
+        if not answers or answers[-1] < done:
+            self.find("slow", f"no write was answered within {seconds} s")
+            return None
+        return self.measured(max(after - before for before, after in zip([began, *answers], answers)))
 
     def measured(self, seconds):
         self.recovery_ms = seconds * 1000
@@ -171,6 +187,7 @@ class Lab:
         """Heals, waits until all but `down` serve, then judges. Servers that stay down are a finding."""
         if self.network:
             self.network.heal()
+        self.field.dropping.clear()
         waiting = [n for n in self.ensemble.members if n not in down]
         left = self.ensemble.await_serving(waiting, seconds)
         for number in left:

@@ -36,11 +36,15 @@ def kill_leader(lab):
 
 @scenario("graceful-leader-stop", bound_s=FAST_S, reuse=True)
 def graceful_leader_stop(lab):
-    """SIGTERM to the leader."""
+    """SIGTERM to the leader: the longest time without an answer to a write."""
     leader = ready(lab)
     member = lab.ensemble.members[leader]
-    lab.recovery(lambda: member.signal(signal.SIGTERM), lab.ensemble.others(leader))
-    member.reap()
+
+    def stop():
+        member.signal(signal.SIGTERM)
+        member.reap()
+
+    lab.stall(stop, lab.ensemble.others(leader))
     lab.ensemble.start([leader])
     lab.settle()
 

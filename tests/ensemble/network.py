@@ -67,7 +67,8 @@ class Network:
         self.cut(())
 
     def close(self):
-        for holder in self.holders.values():
+        for number, holder in self.holders.items():
+            run("ip", "link", "del", f"ring{number}")  # would go with its namespace, but at some later time
             holder.kill()
             holder.wait()
         run("ip", "link", "del", "ring0")

@@ -3,6 +3,7 @@
 Everything else (configuration, client protocol, four-letter words) is the same for both.
 """
 
+import hashlib
 import os
 import pathlib
 import subprocess
@@ -29,6 +30,8 @@ class ZooKeeper:
     @staticmethod
     def version():
         return reference.REFERENCE.split("-")[1]
+
+    build = version
 
     @staticmethod
     def command(config):
@@ -61,6 +64,11 @@ class Ringkeeper:
     def version():
         done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=host.ROOT, capture_output=True, text=True, check=True)
         return done.stdout.strip()
+
+    @staticmethod
+    def build():
+        """Names the program itself, whatever commit it was built from."""
+        return hashlib.sha256(host.binary().read_bytes()).hexdigest()[:12]
 
     @staticmethod
     def command(config):
