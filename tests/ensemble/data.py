@@ -144,7 +144,7 @@ def two_then_leader(lab, two, leader):
     served = lab.acked() > before
     if served:
         time.sleep(1.5)
-    lab.note(f"the two served {'' if served else 'not'} without the third")
+    lab.note(f"the two {'served' if served else 'did not serve'} without the third")
     lab.ensemble.start([leader])
     lab.settle()
 

@@ -51,8 +51,11 @@ class Book:
             file.write("\t".join(value.replace("\t", " ").replace("\n", " ") for value in row.values) + "\n")
 
 
-def table(rows):
-    """Scenario × system: rounds passed, median and worst time to the first write, what was found. The systems stand beside each other."""
+def table(rows, recorded):
+    """Scenario × system: rounds passed, median and worst time to the first write, what was found. Beside the rows stands what was recorded
+    of the other system in the same scenarios."""
+    played, own = {row["scenario"] for row in rows}, {row["system"] for row in rows}
+    rows = rows + [row for row in recorded if row["scenario"] in played and row["system"] not in own]
     cells, scenarios, systems = collections.defaultdict(list), [], []
     for row in rows:
         cells[row["scenario"], row["system"]].append(row)
