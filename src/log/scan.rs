@@ -10,6 +10,9 @@ use crate::log::fields::is_newer_format;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, is_leftover, segment_number, segment_path, shard_dir};
 use crate::model::file::{Damage, FilePath, Files, Stored};
 
+/// What a member of an ensemble writes as long as it doesn't know whose history it will hold.
+pub(super) const NO_CLUSTER: ClusterId = ClusterId(0);
+
 /// Something worth saying about a file that decides nothing by itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
@@ -51,6 +54,7 @@ const FINDINGS_MAX: usize = 1000;
 #[derive(Clone, Debug)]
 pub(super) struct Found<'a> {
     pub(super) header: Header,
+    pub(super) head: &'a [u8],
     /// The body if it is whole.
     pub(super) body: Option<&'a [u8]>,
     /// Index into [`Scan::segments`].
@@ -61,7 +65,7 @@ pub(super) struct Found<'a> {
 
 impl<'a> Found<'a> {
     pub(super) fn view(&self) -> Option<BatchView<'a>> {
-        self.body.map(|body| BatchView { header: self.header, body })
+        self.body.map(|body| BatchView { header: self.header, head: self.head, body })
     }
 }
 
@@ -87,6 +91,8 @@ pub(super) struct Scan<'a> {
     pub(super) segments: Vec<SegmentFile>,
     pub(super) batches: Vec<Found<'a>>,
     pub(super) findings: Vec<Finding>,
+    /// Segments from before this server's history got its identity: never used, to be removed.
+    pub(super) leftovers: Vec<(ShardId, FilePath)>,
 }
 
 impl Scan<'_> {
@@ -138,6 +144,10 @@ fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<C
         }
     };
     match SegmentHead::decode(bytes) {
+        Ok(head) if head.cluster == NO_CLUSTER && cluster.is_some_and(|c| c != NO_CLUSTER) => {
+            scan.leftovers.push((file.shard, path));
+            return;
+        }
         Ok(head) if cluster.is_some_and(|c| c != head.cluster) => {
             scan.note(FindingKind::Foreign, &path, 0, format!("it belongs to cluster {}", head.cluster));
             return;
@@ -176,7 +186,7 @@ fn scan_batches<'a>(scan: &mut Scan<'a>, bytes: &'a [u8], cluster: Option<Cluste
                 if body.is_none() {
                     scan.note(FindingKind::WornBody, &file.path(), at as u64, "the body of this batch isn't whole");
                 }
-                scan.batches.push(Found { header, body, segment, at: at as u64 });
+                scan.batches.push(Found { header, head: &block[..HEADER_BYTES], body, segment, at: at as u64 });
                 step = header.replicated.batch_bytes();
             }
             Ok(header) => {

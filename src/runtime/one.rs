@@ -2,6 +2,7 @@
 
 use super::boot::{Ending, Prepared};
 use super::figures::{self, Measured};
+use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
@@ -10,7 +11,7 @@ use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
 use crate::base::ids::{FrontId, ShardId};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect};
+use crate::log::{DiskDone, DiskEffect, serve_read};
 use crate::model::file::Script;
 use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
@@ -164,7 +165,16 @@ impl Host {
                     let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
                     glommio::spawn_local(async move {
                         let result = blocking(roots, script).await;
-                        scripted.borrow_mut().push(DiskDone { ticket, result });
+                        scripted.borrow_mut().push(DiskDone::of(ticket, result));
+                        wake.ring();
+                    })
+                    .detach();
+                }
+                DiskEffect::Read { request, ticket } => {
+                    let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    glommio::spawn_local(async move {
+                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        scripted.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
                     .detach();

@@ -6,6 +6,7 @@
 
 use super::boot::{Ending, Prepared, boot, complain, executor, shard_ids};
 use super::figures::{self, Measured};
+use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
 use super::placement;
@@ -16,7 +17,7 @@ use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::FrontId;
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect};
+use crate::log::{DiskDone, DiskEffect, serve_read};
 use crate::server::config::Config;
 use crate::server::front::{Front, FrontOptions};
 use crate::server::keeper::{Cx, Effects, Keeper};
@@ -343,7 +344,16 @@ impl Host {
                     let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
                     glommio::spawn_local(async move {
                         let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
-                        dones.borrow_mut().push(DiskDone { ticket, result });
+                        dones.borrow_mut().push(DiskDone::of(ticket, result));
+                        wake.ring();
+                    })
+                    .detach();
+                }
+                DiskEffect::Read { request, ticket } => {
+                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    glommio::spawn_local(async move {
+                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        dones.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
                     .detach();

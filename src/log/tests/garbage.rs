@@ -1,7 +1,7 @@
 //! Any bytes at all: no panic, no allocation by an unverified length, and records that come back as they went in.
 
 use super::disk::Disk;
-use super::driver::{CLUSTER, head, tiny};
+use super::driver::{CLUSTER, after, head, tiny};
 use crate::base::ids::Zxid;
 use crate::log::batch::{Header, Replicated};
 use crate::log::mark::{Mark, mark_path};
@@ -66,10 +66,10 @@ proptest! {
         let _ = (Record::access(&junk).is_ok(), Records::new(&junk).count(), Header::read(&junk).is_ok(), Replicated::read(&junk).is_ok());
         let _ = (Meta::decode(&junk).is_ok(), Mark::decode(&junk).is_ok(), inspect(&junk, true));
         let mut disk = Disk::default();
-        let start = recover(&disk, Zxid::ZERO, &tiny(2), CLUSTER).start.unwrap();
+        let start = recover(&disk, after(Zxid::ZERO), &tiny(2), CLUSTER).start.unwrap();
         start.scripts.iter().flat_map(|s| &s.ops).for_each(|op| disk.apply(op).unwrap());
         let names = [meta_path(0).name, meta_path(1).name, mark_path().name, "log/shard-0/0000000000000001.log".to_owned(), "log/shard-1/ffffffffffffffff.log".to_owned()];
         disk.put(&names[place], junk);
-        let _ = (recover(&disk, Zxid::ZERO, &tiny(2), CLUSTER).case, accept_loss(&disk, Zxid::new(0, 7), &tiny(2), CLUSTER).case);
+        let _ = (recover(&disk, after(Zxid::ZERO), &tiny(2), CLUSTER).case, accept_loss(&disk, after(Zxid::new(0, 7)), &tiny(2), CLUSTER).case);
     }
 }

@@ -5,6 +5,7 @@
 //! looking at directories.
 
 pub mod effective;
+mod ensemble;
 pub mod keys;
 pub mod kind;
 pub mod properties;
@@ -15,6 +16,7 @@ mod settings;
 mod tests;
 pub mod zoo_cfg;
 
+pub use ensemble::{Bootstrap, Ensemble};
 pub use zoo_cfg::{Config, LogFormat, LogLevel, LogSync, Placement};
 
 use std::collections::BTreeMap;

@@ -60,6 +60,8 @@ pub enum LogLevel {
 /// The configuration of one standalone server.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
+    /// This server's ensemble; `None`: it stands alone.
+    pub ensemble: Option<super::Ensemble>,
     /// Directory of identity and snapshots, as written (relative to the working directory).
     pub data_dir: String,
     /// Directory of the log; the same unless configured.
@@ -150,6 +152,7 @@ pub(super) fn build(settings: &Settings, cores_available: usize, findings: &mut 
     let (placement, fronts) = rules::placement(&mut r, cores_available);
     let never = |n: i64| u64::try_from(n).ok().filter(|n| *n > 0);
     let config = Config {
+        ensemble: None,
         data_dir,
         data_log_dir,
         client_host,

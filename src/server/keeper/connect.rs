@@ -1,6 +1,7 @@
 //! Connections come, get their session, and go.
 
 use super::conns::{Due, Phase, Waiting, WriteKind};
+use super::ensemble::Duty;
 use super::{Cx, Keeper, replies};
 use crate::base::ids::{ConnId, SessionId};
 use crate::base::memory::BatchMemory;
@@ -52,10 +53,13 @@ impl<M: BatchMemory> Keeper<M> {
             let text = format!("the client has seen zxid {seen}, this server has applied {applied}: it must ask another server");
             return self.hang_up(cx, idx, &text);
         }
+        if self.duty() == Duty::Nothing {
+            return self.hang_up(cx, idx, "this server follows no leader and leads nobody: it serves once that changes");
+        }
         if connect.session == SessionId::NONE {
             self.new_session(cx, idx, &connect, received_ns);
         } else {
-            self.resume_session(cx, idx, &connect);
+            self.resume_session(cx, idx, &connect, received_ns);
         }
     }
 
@@ -77,27 +81,41 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     fn new_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>, received_ns: u64) {
-        if self.refuses_writes() {
+        if self.duty() == Duty::Decide && self.refuses_writes() {
             return self.hang_up(cx, idx, "no session can be created while the log takes no writes");
         }
         let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
         let session = self.sessions.next_id(cx.now.wall_ms);
         let mut password = [0; PASSWORD_BYTES];
         self.prng.fill(&mut password);
+        let kind = WriteKind::Session { with_read_only: connect.read_only.is_some() };
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        conn.phase = Phase::Joining;
+        conn.session = session;
+        if self.duty() == Duty::Forward {
+            self.joining.insert(session, idx);
+            return self.forward_session(cx, idx, (session, timeout_ms), &password, kind, received_ns);
+        }
+        self.own_here(session);
         self.ops.clear();
         self.ops.push(OpRef::CreateSession { timeout_ms, password: &password });
         let zxid = self.propose(cx, session, 0);
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        conn.phase = Phase::Joining;
-        conn.session = session;
-        let kind = WriteKind::Session { with_read_only: connect.read_only.is_some() };
         conn.queue.push_back(Waiting::Write { zxid, xid: 0, kind, received_ns });
         self.joining.insert(session, idx);
     }
 
-    fn resume_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>) {
+    fn resume_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>, received_ns: u64) {
         self.stats.revalidated += 1;
         let with_read_only = connect.read_only.is_some();
+        if self.duty() == Duty::Forward {
+            if let Some(conn) = self.conns.get_mut(idx) {
+                conn.phase = Phase::Joining;
+                conn.session = connect.session;
+            }
+            let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
+            return self.forward_attach(cx, idx, (connect.session, timeout_ms), connect.password, with_read_only, received_ns);
+        }
         let timeout_ms = self.judge_attach(cx.now, connect.session, connect.password, connect.timeout_ms);
         let due = self.judged_now();
         self.attach(cx, idx, connect.session, timeout_ms, due, with_read_only);
@@ -132,15 +150,21 @@ impl<M: BatchMemory> Keeper<M> {
                 conn.session = session;
             }
         }
-        // Whoever holds the session on this server is closed at once.
-        if timeout_ms.is_some()
-            && let Some(old) = self.sessions.attach(session, idx)
+        if timeout_ms.is_some() {
+            self.own_here(session);
+            self.hold_session(cx, idx, session);
+        }
+        self.answer_when_due(cx, idx, Waiting::Attach { due, timeout_ms, with_read_only });
+    }
+
+    /// The connection speaks for the session here; whoever did before is closed at once.
+    fn hold_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, session: SessionId) {
+        if let Some(old) = self.sessions.attach(session, idx)
             && old != idx
         {
             self.watches.drop_conn(old);
             replies::close(&mut self.conns, cx.fx, old);
         }
-        self.answer_when_due(cx, idx, Waiting::Attach { due, timeout_ms, with_read_only });
     }
 
     /// The answer to a connect request that names a session. It may have ended since it was judged.
@@ -148,7 +172,10 @@ impl<M: BatchMemory> Keeper<M> {
         let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
         let session = self.conns.get(idx).map_or(SessionId::NONE, |c| c.session);
         let answer = match (timeout_ms, self.sessions.get(session)) {
-            (Some(timeout_ms), Some(known)) => Connected { timeout_ms, session, password: known.password },
+            (Some(timeout_ms), Some(known)) => {
+                self.hold_session(cx, idx, session);
+                Connected { timeout_ms, session, password: known.password }
+            }
             _ => gone,
         };
         replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &answer, with_read_only);

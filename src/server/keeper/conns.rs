@@ -160,6 +160,10 @@ pub enum Refused {
     },
     /// One error whose header names no zxid, after which the connection is closed.
     Last(ErrorCode),
+    /// The session speaks through another server now: SESSIONMOVED, after which the connection is closed.
+    Moved,
+    /// No answer: the connection is closed.
+    HangUp,
 }
 
 /// Counters and last facts of a connection, as `cons` shows them.

@@ -1,6 +1,7 @@
 //! Requests come in: decoded once, judged or answered at once, or put behind what the connection still waits for.
 
 use super::conns::{Due, Parked, Phase, Refused, Waiting};
+use super::ensemble::Duty;
 use super::replies::Answer;
 use super::{Cx, Gate, Keeper, replies};
 use crate::auth;
@@ -23,6 +24,8 @@ impl<M: BatchMemory> Keeper<M> {
         conn.stats.last_cxid = i64::from(xid);
         conn.stats.last_op = Some(OpCode::from_wire(op).map_or("NA", OpCode::short_name));
         self.sessions.touch(session, cx.now.mono);
+        self.heard_of(session);
+        let Some(conn) = self.conns.get_mut(idx) else { return };
         if conn.congested {
             conn.parked.push_back(Parked { xid, op, body: body.into(), received_ns });
             return;
@@ -75,6 +78,12 @@ impl<M: BatchMemory> Keeper<M> {
             Ok(Request::Sync { path }) => path,
             _ => return self.refuse(cx, idx, xid, Refused::Code(ErrorCode::MarshallingError), received_ns),
         };
+        if self.duty() == Duty::Forward {
+            return self.forward_sync(cx, idx, xid, path.map(Into::into), received_ns);
+        }
+        if !self.conns.get(idx).is_some_and(|c| self.owns_here(c.session)) {
+            return self.refuse(cx, idx, xid, Refused::Moved, received_ns);
+        }
         let waiting = Waiting::Sync { due: self.judged_now(), xid, path: path.map(Into::into), received_ns };
         self.answer_when_due(cx, idx, waiting);
     }
@@ -88,11 +97,16 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// What an answer that is judged now must wait for.
     pub(super) fn judged_now(&mut self) -> Due {
-        Due { at: self.proposed, beat: 0 }
+        match (self.duty(), &mut self.ensemble) {
+            // What a learner judges itself depends on no state.
+            (Duty::Forward | Duty::Nothing, _) => Due::default(),
+            (Duty::Decide, None) => Due { at: self.proposed, beat: 0 },
+            (Duty::Decide, Some(e)) => Due { at: self.proposed, beat: e.open_round() },
+        }
     }
 
     pub(super) fn is_due(&self, due: Due) -> bool {
-        due.at <= self.applied
+        due.at <= self.applied && (due.beat == 0 || self.ensemble.as_ref().is_none_or(|e| due.beat <= e.confirmed()))
     }
 
     /// Puts an answer behind what the connection waits for already.

@@ -53,6 +53,11 @@ impl WordOptions {
         }
     }
 
+    /// `tickTime`.
+    pub(super) fn tick_ms(&self) -> u32 {
+        self.tick_ms
+    }
+
     fn version(&self) -> Version<'_> {
         Version { own: OWN_VERSION, built: &self.built }
     }

@@ -79,12 +79,12 @@ impl Bench {
         for _ in 0..100 {
             let mut cx = Cx { now: self.now, pool: &mut self.pool, fx: &mut self.fx };
             for ticket in dones.drain(..) {
-                self.keeper.on_disk(&mut cx, DiskDone { ticket, result: Ok(()) });
+                self.keeper.on_disk(&mut cx, DiskDone::of(ticket, Ok(())));
             }
             self.keeper.on_burst(&mut cx, &std::mem::take(&mut self.burst));
             self.keeper.turn(&mut cx);
             dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
-                DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } => ticket,
+                DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => ticket,
             }));
             let outbox = self.fx.outboxes.of(FrontId(0));
             let mut at = 0;
