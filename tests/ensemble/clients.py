@@ -124,7 +124,7 @@ def session_move(lab):
     last = 0
     for turn in range(1, 31):
         server = lab.random.choice([n for n in members if n != server])
-        new = raw.Session(lab.ensemble.members[server].address, resume=old.key, last_zxid=last, wait_s=10)
+        new = attach(lab, server, old.key, last)
         stat = new.ok(wire.SET_DATA, path, b"new %d" % turn, -1)[0]
         try:
             reply = old.call(wire.SET_DATA, path, b"late %d" % turn, -1)
@@ -145,6 +145,18 @@ def session_move(lab):
         lab.find("session-moved", f"{late} of 30 writes on the connection left behind were done after the move")
     old.close()
     lab.settle()
+
+
+def attach(lab, server, key, last_zxid):
+    """A server that lags behind what the client has seen refuses it, rightly, until it has caught up."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return raw.Session(lab.ensemble.members[server].address, resume=key, last_zxid=last_zxid, wait_s=10)
+        except raw.Closed:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 @scenario("sync-read", may=("stale-sync",))
