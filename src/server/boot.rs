@@ -147,7 +147,7 @@ pub fn session_options(config: &Config) -> SessionOptions {
         tick_ms: config.tick_ms,
         timeout_ms_min: config.min_session_timeout_ms,
         timeout_ms_max: config.max_session_timeout_ms,
-        server_id: ServerId::STANDALONE,
+        server_id: config.ensemble.as_ref().map_or(ServerId::STANDALONE, |ensemble| ensemble.me),
     }
 }
 

@@ -81,11 +81,12 @@ impl Zab {
         });
     }
 
-    /// The identity of its history, else one that it heard of, else a new one.
+    /// The identity of the newest history that it hears of, its own before others, else a new one.
     fn cluster_to_lead(&mut self) -> ClusterId {
-        let heard = self.fresh_voters().map(|(_, p)| p.cluster).find(|c| *c != ClusterId(0));
-        let own = Some(self.vault.stored().cluster).filter(|c| *c != ClusterId(0));
-        own.or(heard).unwrap_or_else(|| {
+        let own = (self.position().rank(), true, self.vault.stored().cluster);
+        let heard = self.fresh_voters().map(|(_, p)| (p.position.rank(), false, p.cluster));
+        let known = heard.chain([own]).filter(|(.., c)| *c != ClusterId(0)).max_by_key(|(rank, own, _)| (*rank, *own));
+        known.map(|(.., cluster)| cluster).unwrap_or_else(|| {
             let bits = u128::from(self.prng.next_u64()) << 64 | u128::from(self.prng.next_u64());
             ClusterId(bits.max(1))
         })
@@ -176,7 +177,7 @@ impl Zab {
     fn objection(&self, peer: ServerId, ask: &Held) -> Option<Refusal> {
         let accepted = self.vault.wanted().accepted_epoch;
         let same = ask.epoch == accepted && self.promised_to == Some((peer, accepted));
-        if !(self.votes() && self.cluster_fits(ask.cluster) && self.has_voice_for(peer, ask)) {
+        if !(self.votes() && self.cluster_fits(ask.cluster, &ask.position) && self.has_voice_for(peer, ask)) {
             Some(Refusal::NoVoice)
         } else if ask.epoch <= accepted && !same && !mutant!("zab-promises-twice") {
             Some(Refusal::Promised)
@@ -187,14 +188,16 @@ impl Zab {
         }
     }
 
-    /// An empty server's word counts for founding only, and only while it hears nobody besides the candidate who holds a history.
+    /// An empty server's word counts for founding only, and only while it hears nobody who holds more than the candidate.
     fn has_voice_for(&self, peer: ServerId, ask: &Held) -> bool {
         match self.standing() {
             Standing::Voter => true,
             Standing::Repairing => mutant!("zab-repairing-votes"),
             Standing::Empty => {
-                let others_have_none = || self.fresh_voters().all(|(id, p)| id == peer || p.position.last.zxid == Zxid::ZERO);
-                (ask.founding && self.durable.zxid == Zxid::ZERO && others_have_none()) || mutant!("zab-wiped-votes")
+                let founder = self.fresh_pulse(peer).is_some_and(|p| p.founder);
+                let holds_more = |p: Position| if founder { p.rank() > ask.position.rank() } else { p.last.zxid > Zxid::ZERO };
+                let somebody_does = self.fresh_voters().any(|(id, p)| id != peer && holds_more(p.position)) || holds_more(self.position());
+                (ask.founding && !somebody_does) || mutant!("zab-wiped-votes")
             }
         }
     }

@@ -42,6 +42,26 @@ impl Looking {
     }
 }
 
+/// Whether an ensemble begins. Then empty servers count too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Founding {
+    /// It is there, or who should found it isn't heard.
+    No,
+    /// Nobody holds a history.
+    Anybody,
+    /// The operator started this server to found it with its history (`--bootstrap`).
+    By(ServerId),
+}
+
+impl Founding {
+    fn may_stand(self, id: ServerId) -> bool {
+        match self {
+            Founding::No | Founding::Anybody => true,
+            Founding::By(founder) => id == founder,
+        }
+    }
+}
+
 /// Order of candidates.
 type Rank = ((u32, Zxid), ServerId);
 
@@ -62,7 +82,12 @@ impl Zab {
         }
         self.end_catch_up();
         if let Some((leader, epoch, cluster)) = self.leader_to_follow() {
-            return self.follow(leader, epoch, cluster, sink);
+            if self.vault.wanted().cluster == cluster {
+                return self.follow(leader, epoch, cluster, sink);
+            }
+            // No history binds this server (the identity would not fit else). The first batch will, so the identity is durable before it.
+            self.vault.change(|p| p.cluster = cluster);
+            return;
         }
         self.answer_held(sink);
         if self.at_rest() && self.votes() {
@@ -108,8 +133,9 @@ impl Zab {
     }
 
     fn judge_candidates(&mut self, sink: &mut Sink<'_>) {
-        let founding = self.may_found();
-        let stands = (self.standing() == Standing::Voter || founding) && self.may_stand() && self.hears_quorum();
+        let (founding, me) = (self.founding(), self.options.me);
+        let counts = self.standing() == Standing::Voter || founding != Founding::No;
+        let stands = counts && founding.may_stand(me) && self.may_stand() && self.hears_quorum();
         let own = (self.position().rank(), self.options.me);
         let best = self.best_other(founding);
         match best {
@@ -124,11 +150,12 @@ impl Zab {
     }
 
     /// The best candidate besides this server that isn't passed over; before all others the one that has this server's promise.
-    fn best_other(&self, founding: bool) -> Option<Rank> {
+    fn best_other(&self, founding: Founding) -> Option<Rank> {
         let candidates = self.fresh_voters().filter(|(id, pulse)| {
             pulse.hears_quorum
                 && has_voice(pulse, founding)
                 && is_looking(pulse)
+                && founding.may_stand(*id)
                 && (self.now >= self.peers[id].passed_over_until || mutant!("zab-passes-nobody-over"))
         });
         candidates.map(|(id, pulse)| (pulse.position.rank(), id)).max_by_key(|rank| (self.is_promised_to(rank.1), *rank))
@@ -170,7 +197,7 @@ impl Zab {
     }
 
     /// This server is the best that it hears of: it stands once a quorum would promise, and others had the time to be heard.
-    fn judge_own_chance(&mut self, founding: bool, sink: &mut Sink<'_>) {
+    fn judge_own_chance(&mut self, founding: Founding, sink: &mut Sink<'_>) {
         let own = self.position().rank();
         let looking: Vec<(ServerId, Pulse)> =
             self.fresh_voters().filter(|(_, p)| is_looking(p) && has_voice(p, founding)).map(|(id, pulse)| (id, *pulse)).collect();
@@ -185,7 +212,7 @@ impl Zab {
         looking.waiting = None;
         let until = *looking.gather_until.get_or_insert(now.plus(gather_ms));
         if all_are_ready || now >= until {
-            self.stand(founding, sink);
+            self.stand(founding != Founding::No, sink);
         }
     }
 
@@ -199,10 +226,11 @@ impl Zab {
 
     /// Those who have a newer history hear no quorum, and this server, which does, has none as new: it fetches what it lacks, else
     /// nobody could ever lead.
-    fn consider_catching_up(&mut self, looking: &[(ServerId, Pulse)], founding: bool, sink: &mut Sink<'_>) {
+    fn consider_catching_up(&mut self, looking: &[(ServerId, Pulse)], founding: Founding, sink: &mut Sink<'_>) {
         let all = self.with_me(looking.iter().map(|(id, _)| *id));
         let newest = looking.iter().max_by_key(|(id, p)| (p.position.rank(), *id));
-        let Some((id, pulse)) = newest.filter(|_| self.is_quorum(&all)) else {
+        let voter = self.standing() == Standing::Voter;
+        let Some((id, pulse)) = newest.filter(|(_, p)| self.is_quorum(&all) && voter && p.cluster == self.cluster()) else {
             self.looking().waiting = None;
             return self.say_whom_it_waits_for(founding, sink);
         };
@@ -234,23 +262,27 @@ impl Zab {
         }
     }
 
-    /// Whether empty servers count for a first start, as far as this server hears.
-    pub(super) fn may_found(&self) -> bool {
-        let has_none = |pulse: &Pulse| pulse.position.last.zxid == Zxid::ZERO;
-        let own_none = self.durable.zxid == Zxid::ZERO;
-        let founder = self.options.founder && !own_none;
-        if !(own_none || founder) || !self.votes() {
-            return false;
+    /// Whether empty servers count, because the ensemble begins here as far as this server hears.
+    pub(super) fn founding(&self) -> Founding {
+        let has_none = |position: &Position| position.last.zxid == Zxid::ZERO;
+        let own = self.position();
+        let mut founders: Vec<(ServerId, Position)> =
+            self.fresh_voters().filter(|(_, p)| p.founder && !has_none(&p.position)).map(|(id, p)| (id, p.position)).collect();
+        if self.options.founder && !has_none(&own) {
+            founders.push((self.options.me, own));
         }
-        // With a founder among them that one holds the history to begin with.
-        let others_fit = self.fresh_voters().all(|(_, p)| has_none(p) || (own_none && p.founder));
-        let founders = self.fresh_voters().filter(|(_, p)| p.founder && !has_none(p)).count() + usize::from(founder);
-        let all_heard = self.fresh_voters().count() + 1 == self.options.membership.voters().count();
-        let enough = all_heard || (self.options.bootstrap_quorum && founders == 0 && self.hears_quorum()) || mutant!("zab-founds-unheard");
-        others_fit && founders <= 1 && enough
+        let mut all = self.fresh_voters().map(|(_, p)| p.position).chain([own]);
+        let all_heard = self.fresh_voters().count() + 1 == self.options.membership.voters().count() || mutant!("zab-founds-unheard");
+        match founders[..] {
+            _ if !self.votes() => Founding::No,
+            // An attempt that was cut short may have left its history with others, even its epoch, but no more than its founder holds.
+            [(id, held)] if all_heard && all.all(|p| p.rank() <= held.rank()) => Founding::By(id),
+            [] if all.all(|p| has_none(&p)) && (all_heard || (self.options.bootstrap_quorum && self.hears_quorum())) => Founding::Anybody,
+            _ => Founding::No,
+        }
     }
 
-    fn say_whom_it_waits_for(&mut self, founding: bool, sink: &mut Sink<'_>) {
+    fn say_whom_it_waits_for(&mut self, founding: Founding, sink: &mut Sink<'_>) {
         if !self.words.is_due(self.now, Topic::Waiting) {
             return;
         }
@@ -270,7 +302,9 @@ impl Zab {
                     "has a history that no ensemble knows: it waits for a leader (to found an ensemble with it, start once with --bootstrap){whom}"
                 )
             }
-            Standing::Empty if !founding => format!("empty: waits for a leader, or for every voter to be heard without a history{whom}"),
+            Standing::Empty if founding == Founding::No => {
+                format!("empty: waits for a leader, or for every voter to be heard without a history{whom}")
+            }
             Standing::Repairing => format!("lacks something that it acknowledged: waits for a leader{whom}"),
             Standing::Empty | Standing::Voter => format!("waits for a quorum{whom}"),
         };
@@ -307,8 +341,8 @@ impl Zab {
 }
 
 /// Whether its word counts.
-pub(super) fn has_voice(pulse: &Pulse, founding: bool) -> bool {
-    pulse.standing == Standing::Voter || (founding && pulse.standing == Standing::Empty) || mutant!("zab-wiped-votes")
+pub(super) fn has_voice(pulse: &Pulse, founding: Founding) -> bool {
+    pulse.standing == Standing::Voter || (founding != Founding::No && pulse.standing == Standing::Empty) || mutant!("zab-wiped-votes")
 }
 
 fn is_looking(pulse: &Pulse) -> bool {

@@ -70,21 +70,26 @@ impl Zab {
         Position { current_epoch: self.vault.stored().current_epoch, last: self.durable }
     }
 
-    /// Whose history this server holds; 0 while it has none. An identity without a history binds nobody: a first start that was cut short may have
-    /// left different ones on different servers.
+    /// The ensemble that this server belongs to, as its pulses say; 0: none yet.
     pub(super) fn cluster(&self) -> ClusterId {
         match &self.state {
             State::Candidate(c) => c.cluster,
             State::Leading(_) => self.vault.wanted().cluster,
-            State::Looking(_) | State::Following(_) if self.durable.zxid == Zxid::ZERO => ClusterId(0),
             State::Looking(_) | State::Following(_) => self.vault.stored().cluster,
         }
     }
 
-    /// Whether a server of the ensemble `other` belongs to ours, or one of the two to none yet.
-    pub(super) fn cluster_fits(&self, other: ClusterId) -> bool {
-        let own = self.cluster();
-        own == other || own == ClusterId(0) || other == ClusterId(0)
+    /// The ensemble that this server's history belongs to, for handshakes; 0 while it has none. An identity without a history binds nobody: a first
+    /// start that was cut short may have left different ones on different servers.
+    #[must_use]
+    pub fn bound_cluster(&self) -> ClusterId {
+        if self.durable.zxid == Zxid::ZERO { ClusterId(0) } else { self.cluster() }
+    }
+
+    /// Whether a server of the ensemble `other` with the history `position` belongs to ours, or one of the two has nothing that binds it.
+    pub(super) fn cluster_fits(&self, other: ClusterId, position: &Position) -> bool {
+        let own = self.bound_cluster();
+        own == other || own == ClusterId(0) || other == ClusterId(0) || position.last.zxid == Zxid::ZERO
     }
 
     pub(super) fn on_up(&mut self, peer: ServerId, sink: &mut Sink<'_>) {
@@ -126,7 +131,7 @@ impl Zab {
     }
 
     pub(super) fn on_pulse(&mut self, peer: ServerId, pulse: Pulse, sink: &mut Sink<'_>) {
-        if !self.cluster_fits(pulse.cluster) {
+        if !self.cluster_fits(pulse.cluster, &pulse.position) {
             let text = format!(
                 "server {} belongs to the ensemble {}, this one to {}: it isn't listened to (check server.N in both configurations)",
                 peer.0,

@@ -25,11 +25,8 @@ impl Zab {
 
     /// Leader: a learner holds the history through `last`, and the epoch.
     pub(super) fn on_ack_leader(&mut self, peer: ServerId, last: Identity, sink: &mut Sink<'_>) {
-        let (epoch, established, committed) = match &self.state {
-            State::Leading(l) => (l.epoch, l.established, self.committed),
-            _ => return,
-        };
         let State::Leading(l) = &mut self.state else { return };
+        let (epoch, established) = (l.epoch, l.established);
         let Some(learner) = l.learners.get_mut(&peer).filter(|x| x.new_leader == Some(last)) else {
             let text = format!("server {} acknowledged a NEWLEADER ({}) that it wasn't sent: ignored", peer.0, last.zxid);
             return self.words.say(self.now, Topic::BadInput(peer), true, text, sink);
@@ -39,8 +36,8 @@ impl Zab {
         }
         learner.durable = learner.durable.max(last.zxid);
         if established {
-            sink.send(peer, PlainMessage::UpToDate { epoch, committed });
             self.advance_commit(sink);
+            sink.send(peer, PlainMessage::UpToDate { epoch, committed: self.committed });
         }
     }
 

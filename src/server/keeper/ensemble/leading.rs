@@ -13,23 +13,11 @@ use crate::mutant;
 use crate::server::keeper::Cx;
 use crate::server::note::Level;
 use crate::server::peer_mail::LinkId;
+use crate::server::words::ensemble::{ProposalBytes, SyncKind};
 use crate::wire::peer as wire;
 use crate::zab::{Input, Role};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
-
-/// How many times learners were synchronised, by kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SyncFigures {
-    /// From memory.
-    pub diffs: u64,
-    /// From the log's files.
-    pub fetches: u64,
-    /// With a snapshot.
-    pub snapshots: u64,
-    /// Learners told to cut or to guess again.
-    pub backs: u64,
-}
 
 /// One learner.
 #[derive(Debug)]
@@ -49,7 +37,8 @@ pub(super) struct Leading {
     streams: BTreeMap<ServerId, Stream>,
     /// Through which server each session attached last, in the order of judgements.
     pub(super) owners: HashMap<SessionId, ServerId>,
-    pub(super) figures: SyncFigures,
+    /// Learners synchronised from the log, told to give something up, given a snapshot.
+    served: [u64; 3],
 }
 
 impl Leading {
@@ -60,6 +49,11 @@ impl Leading {
     pub(super) fn clear(&mut self) {
         self.streams.clear();
         self.owners.clear();
+    }
+
+    /// How many learners were synchronised, by kind.
+    pub(super) fn served(&self) -> [u64; 3] {
+        self.served
     }
 
     /// Where verdicts for `peer` go, if it is a learner.
@@ -139,11 +133,10 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(epoch) = self.leads() else { return };
         let message = make(epoch);
         let Some(e) = &mut self.ensemble else { return };
-        let figures = &mut e.leading.figures;
         match message {
-            Message::Fetch { .. } => figures.fetches += 1,
-            Message::Snapshot { .. } => figures.snapshots += 1,
-            _ => figures.backs += 1,
+            Message::Snapshot { .. } => e.leading.served[SyncKind::Snap as usize] += 1,
+            Message::Back { .. } => e.leading.served[SyncKind::Trunc as usize] += 1,
+            _ => {}
         }
         e.send(&mut cx.fx.peers, peer, Lane::Main, &message);
     }
@@ -152,7 +145,7 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(epoch) = self.leads() else { return };
         let tail = self.log.tail();
         let Some(e) = &mut self.ensemble else { return };
-        e.leading.figures.diffs += 1;
+        e.leading.served[SyncKind::Diff as usize] += 1;
         e.send_on(&mut cx.fx.peers, link, &Message::Diff { epoch, after });
         let (committed, beat, confirmed) = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
         let skipped = usize::from(mutant!("ensemble-diff-skips-first") && batches.len() > 1);
@@ -176,6 +169,8 @@ impl<M: BatchMemory> Keeper<M> {
         while let Some(batch) = self.log.next_to_send() {
             let (Some(epoch), Some(e)) = (epoch, &mut self.ensemble) else { continue };
             any = true;
+            let records = u64::from(batch.header().replicated.records);
+            ProposalBytes::record(&mut e.since.proposal_bytes, batch.body().len() as u64 / records.max(1));
             let say = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
             let live = e.leading.streams.values_mut().filter(|s| s.live);
             let out = &mut cx.fx.peers;

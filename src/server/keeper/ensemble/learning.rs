@@ -24,6 +24,7 @@ use crate::mutant;
 use crate::server::keeper::Cx;
 use crate::server::note::Level;
 use crate::server::peer_mail::LinkId;
+use crate::server::words::ensemble::SyncKind;
 use crate::zab::Persisted;
 use hashbrown::HashSet;
 use std::collections::VecDeque;
@@ -149,6 +150,7 @@ impl<M: BatchMemory> Keeper<M> {
             return self.distrust(cx, peer, link, &why);
         }
         e.learning.step = Step::Streaming;
+        e.since.sync_kind.get_or_insert(SyncKind::Diff);
     }
 
     /// The leader doesn't have what this server's history ends with.
@@ -178,6 +180,7 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &mut self.ensemble else { return };
         e.learning.step = Step::Ask;
         if self.log.is_idle() {
+            e.since.sync_kind = Some(SyncKind::Trunc);
             let ticket = self.log.cut(to, &mut cx.fx.disk);
             e.learning.step = Step::Cutting(ticket);
         }

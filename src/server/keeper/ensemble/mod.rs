@@ -21,12 +21,13 @@ use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem, PeerOutbox};
 use crate::wire::peer as wire;
 use crate::zab::{Input, Output, Persisted, Role, Zab, ZabOptions};
 use bulk::Reading;
+use facts::Since;
 use leading::Leading;
-pub use leading::SyncFigures;
 use learning::Learning;
 use std::collections::{BTreeMap, VecDeque};
 
 mod bulk;
+mod facts;
 mod forwarded;
 mod forwarding;
 mod leading;
@@ -73,12 +74,19 @@ pub(super) enum Duty {
     Nothing,
 }
 
+/// Received batches that aren't durable at which a learner reads no more of them.
+const UNDURABLE_MAX: usize = 128;
 /// Digests of the tree that are kept for comparison with other servers, one for each batch.
 const DIGESTS_MAX: usize = 4096;
 
 /// A member's state beside the keeper's.
 pub(super) struct Ensemble {
     me: ServerId,
+    /// Whether it votes.
+    votes: bool,
+    /// Members that vote.
+    voters: u64,
+    since: Since,
     zab: Zab,
     tick_ms: u64,
     outputs: VecDeque<Output>,
@@ -103,6 +111,9 @@ impl Ensemble {
     pub(super) fn new(options: EnsembleOptions, persisted: Persisted, last: Identity, applied: Zxid, prng: Prng, now: Now) -> Ensemble {
         Ensemble {
             me: options.zab.me,
+            votes: options.zab.membership.votes(options.zab.me),
+            voters: options.zab.membership.voters().count() as u64,
+            since: Since::default(),
             tick_ms: options.tick_ms,
             zab: Zab::new(options.zab, persisted, last, applied, prng, now.mono),
             outputs: VecDeque::new(),
@@ -156,6 +167,14 @@ impl<M: BatchMemory> Keeper<M> {
             Some(Role::Following { serving: true, .. }) => Duty::Forward,
             Some(_) => Duty::Nothing,
         }
+    }
+
+    /// Whether the main lane may be read on: a learner whose disk is behind lets the leader's batches wait in the sockets. A leader always
+    /// reads: acknowledgements are what it waits for.
+    #[must_use]
+    pub fn takes_batches(&self) -> bool {
+        let learns = matches!(self.role(), Some(Role::Following { .. }));
+        !learns || self.log.undurable() < UNDURABLE_MAX
     }
 
     /// What this member is doing; `None` for a server that stands alone.

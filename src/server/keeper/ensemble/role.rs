@@ -9,6 +9,9 @@ use crate::zab::{Input, Role};
 
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn enter_role(&mut self, cx: &mut Cx<'_, M>, role: Role, why: &str) {
+        if let Some(e) = &mut self.ensemble {
+            e.since.enter(role, e.zab.election_ms(), cx.now.mono);
+        }
         match role {
             Role::Looking => {
                 cx.fx.note(Level::Info, format!("looking for a leader: {why}"));
