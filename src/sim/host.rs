@@ -255,9 +255,8 @@ impl Life {
         self.tick_due = true;
         self.turn_soon(agenda);
         agenda.after(TICK_US, Event::Tick { who: self.who });
-        let mut wants = Vec::new();
-        self.peers.on_tick(agenda.now_us, &mut wants);
-        self.carry_out(agenda, lives, wants);
+        self.peers.on_tick(agenda, lives);
+        self.after_links(agenda);
         let now = agenda.now(self.who.node).mono;
         for front in 0..self.fronts.len() {
             let mut over = Vec::new();
@@ -330,6 +329,9 @@ impl Life {
             agenda.mail(self.who.node, 300, Event::PeerOutbox { who: self.who, outbox: Box::new(mail) });
         }
         self.deliver(agenda);
+        self.peers.set_cluster(agenda, self.keeper.log().cluster());
+        self.peers.hold(agenda, !self.keeper.takes_batches());
+        self.after_links(agenda);
         if self.keeper.wants_turn() && !std::mem::replace(&mut self.turn_wanted, true) {
             agenda.mail(self.who.node, 100, Event::Wanted { who: self.who });
         }

@@ -91,6 +91,13 @@ impl Net {
         self.wires.get(&wire).map(|w| w.ends[end].who)
     }
 
+    /// Bytes on their way to an end, or waiting for their direction to open.
+    #[must_use]
+    pub fn waiting_bytes(&self, wire: u64, end: usize) -> usize {
+        let len = |arrival: &Arrival| if let Arrival::Bytes(bytes) = arrival { bytes.len() } else { 0 };
+        self.wires.get(&wire).map_or(0, |w| w.ends[end].coming.iter().map(len).sum())
+    }
+
     /// What a connection is for.
     #[must_use]
     pub fn lane(&self, wire: u64) -> Option<Lane> {

@@ -241,7 +241,7 @@ impl World {
             self.agenda.trace.bytes(self.agenda.now_us, "wire", wire, bytes);
         }
         match self.nodes[who.node].life(who) {
-            Some(life) => life.arrival(&mut self.agenda, wire, end, other.node, arrival),
+            Some(life) => life.arrival(&mut self.agenda, (wire, end), other.node, arrival),
             None => self.agenda.wire_close(wire, end),
         }
     }

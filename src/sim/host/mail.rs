@@ -3,7 +3,6 @@
 use super::{Agenda, Coverage, Event, History, Life};
 use crate::server::peer_mail::PeerOutbox;
 use crate::sim::net::Arrival;
-use crate::sim::peers::Want;
 
 impl Life {
     /// Everything is judged as it leaves; what tells of elections and synchronisation goes into the story.
@@ -27,41 +26,21 @@ impl Life {
 
     /// The keeper's mail reaches the links and leaves.
     pub fn send_mail(&mut self, agenda: &mut Agenda, mail: &PeerOutbox) {
-        let mut wants = Vec::new();
-        self.peers.on_outbox(mail, agenda.now_us, &mut wants);
-        self.carry_out(agenda, &[], wants);
-        self.peer_flush_soon(agenda);
+        self.peers.on_outbox(agenda, mail);
+        self.after_links(agenda);
     }
 
-    /// Something arrives from another server. `peer` sits at the other end.
-    pub fn arrival(&mut self, agenda: &mut Agenda, wire: u64, end: usize, peer: usize, arrival: Arrival) {
-        let mut wants = Vec::new();
-        if end == 1 && arrival == Arrival::Open {
-            if let Some(lane) = agenda.net.lane(wire) {
-                self.peers.accepted(wire, peer, lane);
-                agenda.accepted(wire);
-            }
-        } else {
-            self.peers.on_arrival(wire, arrival, agenda.now_us, &mut wants);
+    /// Something arrives from another server at one end of a connection. `peer` sits at the other end.
+    pub fn arrival(&mut self, agenda: &mut Agenda, at: (u64, usize), peer: usize, arrival: Arrival) {
+        self.peers.on_arrival(agenda, at, peer, arrival);
+        self.after_links(agenda);
+    }
+
+    /// What the links say goes into the story, what they heard to the keeper.
+    pub(super) fn after_links(&mut self, agenda: &mut Agenda) {
+        for note in std::mem::take(&mut self.peers.notes) {
+            agenda.say(|| format!("server {}: {}", self.who.node + 1, note.text));
         }
-        self.carry_out(agenda, &[], wants);
-        self.peer_flush_soon(agenda);
-    }
-
-    pub(super) fn carry_out(&mut self, agenda: &mut Agenda, lives: &[Option<u64>], wants: Vec<Want>) {
-        for want in wants {
-            match want {
-                Want::Dial { peer, lane } => {
-                    let wire = agenda.dial(self.who, peer, lives.get(peer).copied().flatten(), lane);
-                    self.peers.dialled(wire, peer, lane);
-                }
-                Want::Send { wire, end, bytes } => agenda.wire_send(wire, end, bytes),
-                Want::Close { wire, end } => agenda.wire_close(wire, end),
-            }
-        }
-    }
-
-    fn peer_flush_soon(&mut self, agenda: &mut Agenda) {
         if !self.peers.burst.is_empty() && !std::mem::replace(&mut self.peer_flush_due, true) {
             agenda.mail(self.who.node, 301, Event::PeerFlush { who: self.who });
         }

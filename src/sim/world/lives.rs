@@ -1,12 +1,14 @@
 //! Lives of the server: how they end, what the next start finds, what rots in between.
 
 use super::{Event, Stage, Verdict, World};
-use crate::base::ids::Zxid;
+use crate::base::ids::{ClusterId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::log::Case;
 use crate::model::file::FilePath;
 use crate::server::boot::{Boot, recover_server};
 use crate::server::front::FrontOptions;
+use crate::server::links::LinkOptions;
+use crate::sim::ledger::{membership, server_id};
 use crate::sim::agenda::Who;
 use crate::sim::checks;
 use crate::sim::client::Phase;
@@ -307,13 +309,27 @@ impl World {
             sessionless_timeout_ms: 10_000,
             stuck_timeout_ms: 30_000,
         };
-        let peers = Peers::new(idx, self.nodes.len(), self.prng.stream(&format!("peers of {idx} in life {}", who.life)));
+        let peers = self.peers_of(who, keeper.log().cluster());
         let life = Life::new(who, keeper, startup, fronts, options, peers);
         self.nodes[idx].server = Server::Up(Box::new(life));
         self.agenda.say(|| format!("server {} is up", idx + 1));
         self.agenda.after(0, Event::Turn { who });
         self.agenda.after(TICK_US, Event::Tick { who });
         Ok(())
+    }
+
+    fn peers_of(&self, who: Who, cluster: ClusterId) -> Peers {
+        let mut prng = self.prng.stream(&format!("peers of {} in life {}", who.node, who.life));
+        let options = LinkOptions {
+            me: server_id(who.node),
+            membership: membership(&self.options),
+            cluster,
+            incarnation: prng.next_u64(),
+            handshake_timeout_ms: 1000,
+        };
+        let ensemble = self.nodes[who.node].config.ensemble.as_ref();
+        let backlog = ensemble.map_or(0, |e| e.peer_backlog_bytes);
+        Peers::new(who, options, usize::try_from(backlog).unwrap_or(usize::MAX), prng)
     }
 
     /// Spoils a sector while the server is down: anywhere after an orderly end, else where the durable mark vouches for it.
