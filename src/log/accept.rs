@@ -74,7 +74,8 @@ fn guess_cluster(files: &dyn Files, mark: Option<Mark>) -> Option<ClusterId> {
     let found = scan(files, None);
     let by_segment = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster)).next_back();
     let by_batch = found.batches.last().map(|b| b.header.replicated.cluster);
-    mark.map(|m| m.cluster).or(by_segment).or(by_batch)
+    // The history itself first: a mark that strayed here from another server would make every batch a stranger's.
+    by_batch.or(by_segment).or(mark.map(|m| m.cluster))
 }
 
 /// Metadata as far as the log itself shows it: each generation begins after the predecessor of its first batch and ends where a

@@ -22,6 +22,9 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const REPLICATED_BYTES: usize = 128;
 /// Bytes of both parts; the body follows.
 pub const HEADER_BYTES: usize = 256;
+/// Highest generation or sequence number that is believed. Starts and marks use them up one by one, so no server comes near it, and
+/// there is always a next one that will be believed too.
+pub const RUNNING_NUMBER_MAX: u64 = 1 << 48;
 /// Longest body that is believed: a record that travels alone, and its frame.
 pub const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX + FRAME_BYTES;
 
@@ -235,7 +238,10 @@ impl Local {
             previous: Place { shard: ShardId(get_u8(block, 157)), offset: get_u64(block, 144), len: get_u32(block, 152) },
             durable_cut: Zxid(get_u64(block, 160)),
         };
-        let plausible = part.shard.idx() < SHARDS_MAX && part.previous.shard.idx() < SHARDS_MAX && part.offset <= OFFSET_MAX;
+        let plausible = part.shard.idx() < SHARDS_MAX
+            && part.previous.shard.idx() < SHARDS_MAX
+            && part.offset <= OFFSET_MAX
+            && part.generation <= RUNNING_NUMBER_MAX;
         if plausible { Ok(part) } else { Err(BadHeader::Field) }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, EPOCH_MAX, Zxid};
-use crate::log::batch::{FORMAT_VERSION, Identity};
+use crate::log::batch::{FORMAT_VERSION, Identity, RUNNING_NUMBER_MAX};
 use crate::log::fields::{get_u32, get_u64, get_u128, newer_format, put_u32, put_u64, put_u128};
 use crate::log::segment::LOG_DIR;
 use crate::model::file::{Damage, FileOp, FilePath, Files, Script, Stored, Volume};
@@ -131,8 +131,8 @@ impl Meta {
             && self.ended.windows(2).all(|w| w[0].generation < w[1].generation)
             && self.ended.last().is_none_or(|s| s.generation < self.generation)
             && self.ended.iter().all(|s| s.start.zxid <= s.end.zxid)
-            && self.generation < u64::MAX / 2
-            && self.sequence < u64::MAX / 2
+            && self.generation <= RUNNING_NUMBER_MAX
+            && self.sequence <= RUNNING_NUMBER_MAX
     }
 
     /// The ended generation `generation`, if it is remembered.

@@ -287,12 +287,13 @@ fn facts(
         mark: fact(sectors.mark == Stored::Empty, mark.is_some()),
         foreign: scan.findings.iter().any(|f| f.kind == FindingKind::Foreign),
         segments: !scan.segments.is_empty(),
-        history: !scan.batches.is_empty() || after > Zxid::ZERO || mark.is_some_and(|m| m.durable.zxid > Zxid::ZERO),
+        // What lies in a directory that can't be listed may be all there is.
+        history: scan.unlisted || !scan.batches.is_empty() || after > Zxid::ZERO || mark.is_some_and(|m| m.durable.zxid > Zxid::ZERO),
         end: chain.end,
         chain: !chain.replayed.is_empty() || after == Zxid::ZERO && chain.broken.is_none(),
         behind_snapshot: chain.live.last().is_none_or(|b| b.header.replicated.last < after) && after > Zxid::ZERO,
         beyond: chain.beyond,
-        lost: evidence.zxid > chain.stands.tail.zxid && !mutant!("log_cuts_at_corruption"),
+        lost: scan.unlisted || evidence.zxid > chain.stands.tail.zxid && !mutant!("log_cuts_at_corruption"),
     };
     if let Some(meta) = present(&copies.meta) {
         let newest = scan.batches.iter().map(|b| b.header.local.generation).chain(mark.map(|m| m.generation)).max();
@@ -339,11 +340,18 @@ fn damages(
     let proof = format!("{} shows that this server was durable through {}", evidence.source, evidence.zxid);
     let mut all = Vec::new();
     match case {
-        Case::MetadataLost => all.push(match &copies.meta {
-            Stored::Unreadable(damage) => damage.clone(),
-            Stored::Empty => at(meta_path(0).name, "the epoch metadata is missing, but there is a history".to_owned()),
-            Stored::Present(_) => at(meta_path(0).name, "the epoch metadata is older than the log".to_owned()),
-        }),
+        Case::MetadataLost => {
+            all.push(match &copies.meta {
+                Stored::Unreadable(damage) => damage.clone(),
+                Stored::Empty if scan.batches.is_empty() && scan.unlisted => {
+                    at(meta_path(0).name, "the epoch metadata is missing, and not every directory of the log can be listed".to_owned())
+                }
+                Stored::Empty => at(meta_path(0).name, "the epoch metadata is missing, but there is a history".to_owned()),
+                Stored::Present(_) => at(meta_path(0).name, "the epoch metadata is older than the log".to_owned()),
+            });
+            let unreadable = scan.findings.iter().filter(|f| f.kind == FindingKind::Unreadable);
+            all.extend(unreadable.map(|f| f.place.clone()));
+        }
         Case::MarkLost => all.push(match &sectors.mark {
             Stored::Unreadable(damage) => damage.clone(),
             _ => at(mark_path().name, "the durable mark is missing".to_owned()),
@@ -362,6 +370,9 @@ fn damages(
         Case::Missing | Case::Gap => {
             let suspects = scan.findings.iter().filter(|f| is_suspect(f.kind));
             all.extend(suspects.map(|f| f.place.clone()));
+            if evidence.zxid <= stands {
+                return all;
+            }
             let near = chain.broken.map_or_else(|| at(mark_path().name, String::new()), |b| scan.damage(b, ""));
             all.push(Damage { what: format!("the batch after {stands} isn't in the log; {proof}"), ..near });
         }

@@ -174,7 +174,8 @@ impl Host {
         self.keeper = keeper;
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         self.dones.clear();
-        self.scripted.borrow_mut().clear();
+        // What the old keeper still waited for (a read, a removal) reports to nobody.
+        self.scripted = Rc::default();
         self.effects.disk.extend(startup);
         self.carry_out_disk();
         if let Some(peers) = &self.peers {

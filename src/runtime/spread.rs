@@ -204,6 +204,8 @@ struct Host {
     /// Links to the other servers of an ensemble; they live on the keeper's executor.
     peers: Option<Peers>,
     dones: Rc<RefCell<Vec<DiskDone>>>,
+    /// Results of scripts and reads, which run on a thread that may block.
+    scripted: Rc<RefCell<Vec<DiskDone>>>,
     fronts: Vec<Rc<Outgoing<Outbox>>>,
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
@@ -263,6 +265,7 @@ async fn run_keeper(
         effects,
         bursts,
         dones,
+        scripted: Rc::default(),
         fronts,
         shards,
         held,
@@ -304,7 +307,7 @@ impl Host {
     fn turn(&mut self, tick_due: bool) -> Option<Ending> {
         let now = self.prepared.clock.now();
         let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.effects };
-        for done in self.dones.borrow_mut().drain(..) {
+        for done in self.dones.borrow_mut().drain(..).chain(self.scripted.borrow_mut().drain(..)) {
             self.keeper.on_disk(&mut cx, done);
         }
         if let Some(peers) = &self.peers {
@@ -348,7 +351,8 @@ impl Host {
         let (keeper, startup) = booted.keeper(config, self.fronts.len(), self.prepared.clock.now());
         self.keeper = keeper;
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
-        self.dones.borrow_mut().clear();
+        // What the old keeper still waited for (a read, a removal) reports to nobody.
+        self.scripted = Rc::default();
         self.effects.disk.extend(startup);
         self.carry_out_disk();
         if let Some(peers) = &self.peers {
@@ -379,7 +383,7 @@ impl Host {
                     self.shards[shard.idx()].push(Append { file, at, memory, ticket });
                 }
                 DiskEffect::Script { script, ticket, .. } => {
-                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
                     glommio::spawn_local(async move {
                         let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
                         dones.borrow_mut().push(DiskDone::of(ticket, result));
@@ -388,7 +392,7 @@ impl Host {
                     .detach();
                 }
                 DiskEffect::Read { request, ticket } => {
-                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
                     glommio::spawn_local(async move {
                         let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
                         dones.borrow_mut().push(DiskDone::read(ticket, outcome));

@@ -16,6 +16,7 @@ use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
 use crate::server::config::{Config, Ensemble};
+use crate::server::findings;
 use crate::server::keeper::ensemble::EnsembleOptions;
 use crate::server::keeper::{Keeper, KeeperOptions, Recovered};
 use crate::server::note::{Level, Note};
@@ -174,7 +175,7 @@ fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &
     let mut notes = Vec::new();
     let Loaded { mut tree, mut sessions, snapshots, newest_good, at } = load_snapshot(files, config, tree_options, &mut notes)?;
     let recovery = log::recover(files, at, &options, fresh);
-    notes.extend(recovery.findings.iter().map(|f| Note { level: Level::Info, text: format!("recovery: {:?}: {}", f.kind, f.place) }));
+    notes.extend(findings::summarise(&recovery.findings));
     if recovery.case.is_damage() {
         if recovery.start.is_none() {
             return Err(refuse(&recovery, config));
@@ -266,6 +267,9 @@ impl SnapshotSink for LoadInto {
     }
 
     fn session(&mut self, image: SessionImage) -> Result<(), String> {
+        if self.sessions.get(image.session).is_some() {
+            return Err(format!("session {} comes twice", image.session));
+        }
         self.sessions.apply_create(MonoMs(0), image.session, image.timeout_ms, &image.password);
         Ok(())
     }
@@ -347,4 +351,18 @@ fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
             }
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_with_a_session_twice_is_damage_and_no_panic() {
+        let options = SessionOptions { tick_ms: 2000, timeout_ms_min: 4000, timeout_ms_max: 40_000, server_id: ServerId::STANDALONE };
+        let mut sink = LoadInto { loader: TreeLoader::new(TreeOptions::default()), sessions: Sessions::new(options) };
+        let image = SessionImage { session: crate::base::ids::SessionId(5), timeout_ms: 4000, password: [7; 16] };
+        assert_eq!(sink.session(image), Ok(()));
+        assert_eq!(sink.session(image), Err("session 0x5 comes twice".to_owned()));
+    }
 }

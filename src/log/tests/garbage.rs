@@ -2,12 +2,13 @@
 
 use super::disk::Disk;
 use super::driver::{CLUSTER, after, head, tiny};
-use crate::base::ids::Zxid;
-use crate::log::batch::{Header, Replicated};
+use crate::base::ids::{ShardId, Zxid};
+use crate::log::batch::{Header, RUNNING_NUMBER_MAX, Replicated};
 use crate::log::mark::{Mark, mark_path};
 use crate::log::meta::{Meta, meta_path};
 use crate::log::record::{Records, encode_record, record_bytes_bound};
-use crate::log::{Record, accept_loss, inspect, recover};
+use crate::log::segment::SegmentHead;
+use crate::log::{Identity, Record, accept_loss, inspect, recover};
 use crate::model::ops::OpBuf;
 use crate::model::txn::OpRef;
 use proptest::prelude::*;
@@ -59,6 +60,23 @@ proptest! {
         if let Ok(record) = Record::access(&out[..len]) {
             prop_assert!(record.ops().count() <= len);
         }
+    }
+
+    #[test]
+    fn a_running_number_that_leaves_no_next_one_is_refused(number in RUNNING_NUMBER_MAX + 1..) {
+        let mark = Mark { cluster: CLUSTER, sequence: 1, generation: 1, durable: Identity::default() };
+        let meta = Meta::first(CLUSTER);
+        let head = SegmentHead { cluster: CLUSTER, shard: ShardId(0), number: 1, generation: 1, base: 0, capacity: 4096 };
+        let good = (Mark::decode(&mark.encode()).is_ok(), Meta::decode(&meta.encode()).is_ok(), SegmentHead::decode(&head.encode()).is_ok());
+        prop_assert_eq!(good, (true, true, true));
+        let refused = [
+            Mark::decode(&Mark { generation: number, ..mark }.encode()).is_err(),
+            Mark::decode(&Mark { sequence: number, ..mark }.encode()).is_err(),
+            Meta::decode(&Meta { generation: number, ..meta.clone() }.encode()).is_err(),
+            Meta::decode(&Meta { sequence: number, ..meta }.encode()).is_err(),
+            SegmentHead::decode(&SegmentHead { generation: number, ..head }.encode()).is_err(),
+        ];
+        prop_assert_eq!(refused, [true; 5]);
     }
 
     #[test]

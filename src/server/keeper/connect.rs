@@ -53,6 +53,9 @@ impl<M: BatchMemory> Keeper<M> {
             let text = format!("the client has seen zxid {seen}, this server has applied {applied}: it must ask another server");
             return self.hang_up(cx, idx, &text);
         }
+        if self.serves_read_only(cx.now.mono) {
+            return self.connect_read_only(cx, idx, &connect);
+        }
         if self.duty() == Duty::Nothing {
             return self.hang_up(cx, idx, "this server follows no leader and leads nobody: it serves once that changes");
         }

@@ -5,6 +5,7 @@
 //! they were judged. Connections are addressed by a dense index, which the watch table uses too.
 
 use crate::base::ids::{ConnId, SessionId, Zxid};
+use crate::base::time::MonoMs;
 use crate::invariant;
 use crate::model::acl::Identity;
 use crate::model::error_code::ErrorCode;
@@ -214,6 +215,15 @@ impl ConnStats {
     }
 }
 
+/// A session that only this server knows: of a client that is served without a leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Local {
+    /// Negotiated.
+    pub timeout_ms: u32,
+    /// It ends then, unless something is heard of it.
+    pub deadline: MonoMs,
+}
+
 /// A request that isn't looked at yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parked {
@@ -238,6 +248,8 @@ pub struct Conn {
     pub phase: Phase,
     /// Its session once it is [`Phase::Joining`] or later.
     pub session: SessionId,
+    /// Its session is known to this server alone.
+    pub local: Option<Local>,
     /// Who it is known as; starts with its address.
     pub identities: Vec<Identity>,
     /// What isn't answered, oldest first.
@@ -274,6 +286,7 @@ impl Conns {
             peer,
             phase: Phase::Fresh,
             session: SessionId::NONE,
+            local: None,
             identities: vec![identity],
             queue: VecDeque::new(),
             held: VecDeque::new(),

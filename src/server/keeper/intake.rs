@@ -53,6 +53,9 @@ impl<M: BatchMemory> Keeper<M> {
             Some(OpCode::Sasl) => self.on_sasl(cx, idx, xid, body, received_ns),
             // A check stands only inside a multi (T19).
             None | Some(OpCode::Check) => self.refuse(cx, idx, xid, Refused::Last(ErrorCode::Unimplemented), received_ns),
+            Some(op) if self.conns.get(idx).is_some_and(|c| c.local.is_some()) => {
+                self.take_read_only(cx, idx, xid, op, body, received_ns);
+            }
             Some(_) if self.prep.is_closing(session) => {
                 self.refuse(cx, idx, xid, Refused::Code(ErrorCode::SessionExpired), received_ns);
             }
@@ -63,7 +66,7 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     /// A read or ping: at once when nothing of the connection waits, else behind it.
-    fn on_read(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+    pub(super) fn on_read(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         let Some(conn) = self.conns.get_mut(idx) else { return };
         if conn.queue.is_empty() {
             self.execute(cx, idx, xid, op, body, received_ns);

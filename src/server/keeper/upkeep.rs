@@ -17,6 +17,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.note_fullness(cx);
         self.zab_step(cx, Input::Tick);
         self.report_touched(cx);
+        self.expire_local(cx);
         if !self.stopping && self.duty() == Duty::Decide {
             self.expire_sessions(cx);
             if cx.now.mono >= self.next_reap {

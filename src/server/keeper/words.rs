@@ -184,7 +184,7 @@ impl<M: BatchMemory> Keeper<M> {
         // Booking adds the four bytes that a frame's length has, and a word is just them.
         let more = if word == Word::Stmk { size_of::<i64>() } else { 0 };
         let Some(idx) = self.ready_to_hear(conn, more) else { return };
-        let answer = refusal(word, self.options.words.whitelist, !self.stopping && self.serves())
+        let answer = refusal(word, self.options.words.whitelist, !self.stopping && (self.serves() || self.serves_read_only(cx.now.mono)))
             .unwrap_or_else(|| self.answer_word(cx, idx, word, argument));
         replies::text(&mut self.conns, &mut self.stats, cx.fx, idx, &String::from_utf8_lossy(&answer));
     }
@@ -193,7 +193,7 @@ impl<M: BatchMemory> Keeper<M> {
         let mut out = Vec::new();
         match word {
             Word::Ruok => out.extend_from_slice(simple::RUOK),
-            Word::Isro => out.extend_from_slice(simple::isro((!self.stopping && self.serves()).then_some(false))),
+            Word::Isro => out.extend_from_slice(simple::isro(self.is_read_only(cx.now.mono))),
             Word::Srvr => status::srvr(&mut out, &self.server_facts()),
             Word::Stat => status::stat(&mut out, &self.server_facts(), self.conn_facts(idx)),
             Word::Cons => status::cons(&mut out, self.conn_facts(idx)),

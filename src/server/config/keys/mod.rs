@@ -134,9 +134,12 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         return None;
     }
     let folded = plain.to_ascii_lowercase();
+    let edits_max = plain.len().div_ceil(3);
+    // Names of very different length need more edits than that.
+    let similar = all().filter(|key| key.stem().len().abs_diff(plain.len()) <= edits_max);
     let (edits, near) =
-        all().map(|key| (edit_distance(&folded, &key.stem().to_ascii_lowercase()), key.name)).min_by_key(|found| found.0)?;
-    (edits <= plain.len().div_ceil(3)).then_some(near)
+        similar.map(|key| (edit_distance(&folded, &key.stem().to_ascii_lowercase()), key.name)).min_by_key(|found| found.0)?;
+    (edits <= edits_max).then_some(near)
 }
 
 /// Insertions, removals, replacements and swaps of neighbours that turn `a` into `b`, bytewise.

@@ -18,6 +18,7 @@ pub(super) struct Since {
     pub(super) proposal_bytes: Option<ProposalBytes>,
     /// When the present role began.
     role_at: MonoMs,
+    looking: bool,
     /// Since when nobody is served.
     unserved_at: Option<MonoMs>,
     /// How the present leader synchronises this server.
@@ -25,8 +26,19 @@ pub(super) struct Since {
 }
 
 impl Since {
+    /// Looking since now.
+    pub(super) fn new(now: MonoMs) -> Since {
+        Since { role_at: now, unserved_at: Some(now), looking: true, ..Since::default() }
+    }
+
+    /// For how long, in ms, this server looks for a leader.
+    pub(super) fn looks_for(&self, now: MonoMs) -> Option<u64> {
+        self.looking.then(|| now.since(self.role_at))
+    }
+
     /// A role begins.
     pub(super) fn enter(&mut self, role: Role, election_ms: Option<u64>, now: MonoMs) {
+        self.looking = role == Role::Looking;
         match role {
             Role::Looking => {
                 self.counts.looking += 1;

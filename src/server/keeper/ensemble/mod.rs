@@ -32,6 +32,7 @@ mod forwarded;
 mod forwarding;
 mod leading;
 mod learning;
+mod read_only;
 mod receiving;
 mod role;
 
@@ -42,6 +43,8 @@ pub struct EnsembleOptions {
     pub zab: ZabOptions,
     /// Learners report the sessions they heard of at each half of it.
     pub tick_ms: u64,
+    /// Clients that ask for no more than reading are served without a leader.
+    pub read_only_enabled: bool,
 }
 
 impl EnsembleOptions {
@@ -59,7 +62,7 @@ impl EnsembleOptions {
             bootstrap_quorum: e.bootstrap == Bootstrap::Quorum,
             founder: e.founder,
         };
-        Some(EnsembleOptions { zab, tick_ms: u64::from(config.tick_ms) })
+        Some(EnsembleOptions { zab, tick_ms: u64::from(config.tick_ms), read_only_enabled: e.read_only_enabled })
     }
 }
 
@@ -89,6 +92,7 @@ pub(super) struct Ensemble {
     since: Since,
     zab: Zab,
     tick_ms: u64,
+    read_only_enabled: bool,
     outputs: VecDeque<Output>,
     scratch: Vec<Output>,
     stepping: bool,
@@ -113,8 +117,9 @@ impl Ensemble {
             me: options.zab.me,
             votes: options.zab.membership.votes(options.zab.me),
             voters: options.zab.membership.voters().count() as u64,
-            since: Since::default(),
+            since: Since::new(now.mono),
             tick_ms: options.tick_ms,
+            read_only_enabled: options.read_only_enabled,
             zab: Zab::new(options.zab, persisted, last, applied, prng, now.mono),
             outputs: VecDeque::new(),
             scratch: Vec::new(),

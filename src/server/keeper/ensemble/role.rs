@@ -19,6 +19,7 @@ impl<M: BatchMemory> Keeper<M> {
             }
             Role::Leading { epoch, established: false } => {
                 cx.fx.note(Level::Info, format!("leading epoch {epoch}, bringing the others up to date: {why}"));
+                self.close_clients(cx);
                 self.proposed = self.log.tail().zxid;
             }
             Role::Leading { epoch, established: true } => {
@@ -27,6 +28,7 @@ impl<M: BatchMemory> Keeper<M> {
             }
             Role::Following { leader, epoch, serving: false } => {
                 cx.fx.note(Level::Info, format!("following server {} in epoch {epoch}: {why}", leader.0));
+                self.close_clients(cx);
                 self.begin_learning(cx, leader, epoch);
             }
             Role::Following { leader, epoch, serving: true } => {

@@ -79,7 +79,7 @@ fn config(me: u8, servers: u8) -> Config {
         peer_backlog_bytes: 1 << 26,
         catchup_cache_bytes: 1 << 26,
         listen_on_all: false,
-        read_only_enabled: false,
+        read_only_enabled: true,
     });
     config
 }
@@ -224,11 +224,15 @@ impl Cluster {
     }
 
     fn connect(&mut self, id: ServerId, session: SessionId, password: &[u8]) -> ConnId {
+        self.connect_as(id, session, password, false)
+    }
+
+    fn connect_as(&mut self, id: ServerId, session: SessionId, password: &[u8], read_only: bool) -> ConnId {
         let conn = ConnId::new(FrontId(0), self.serial);
         self.serial += 1;
         let mut bytes = Vec::new();
         let last_zxid_seen = Zxid::ZERO;
-        let hello = Connect { protocol_version: 0, last_zxid_seen, timeout_ms: 4000, session, password, read_only: Some(false) };
+        let hello = Connect { protocol_version: 0, last_zxid_seen, timeout_ms: 4000, session, password, read_only: Some(read_only) };
         put_connect(&mut bytes, &hello);
         let peer = "10.0.0.1:5".parse().unwrap();
         self.burst(id, vec![Item::Opened { conn, peer }, Item::Connect { conn, body: 4..bytes.len() }], bytes);
@@ -325,4 +329,47 @@ fn a_dead_leader_is_replaced_and_nothing_is_lost() {
     c.run(200);
     c.same_trees();
     assert_eq!(c.nodes[&next].keeper.applied().epoch(), 2);
+}
+
+#[test]
+fn a_minority_reads_to_those_who_asked_for_no_more_until_a_leader_is_there() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let leader = c.leader().unwrap();
+    let conn = c.connect(leader, SessionId::NONE, &[0; 16]);
+    assert_eq!(c.ask(leader, conn, &[create("/a", 0)]), ["reply 1 err 0"]);
+    c.run(200);
+    let left = c.follower();
+    let others: Vec<ServerId> = c.nodes.keys().copied().filter(|id| *id != left).collect();
+    others.iter().for_each(|id| c.kill(*id));
+    c.run(1000);
+    let early = c.connect_as(left, SessionId::NONE, &[0; 16], true);
+    assert_eq!(c.seen(left, early), ["end"], "it looks for a leader first");
+    c.run(2000);
+    let writer = c.connect(left, SessionId::NONE, &[0; 16]);
+    assert_eq!(c.seen(left, writer), ["end"]);
+    let reader = c.connect_as(left, SessionId::NONE, &[0; 16], true);
+    assert!(c.seen(left, reader)[0].starts_with("session 0x"), "{:?}", c.seen(left, reader));
+    let asked = [Request::Exists { path: b"/a", watch: false }, create("/b", 0), Request::Sync { path: Some(b"/") }, Request::Ping];
+    assert_eq!(c.ask(left, reader, &asked), ["reply 1 err 0", "reply 2 err -119", "reply 3 err -119", "reply 4 err 0"]);
+    c.run(5000);
+    assert_eq!(c.seen(left, reader).last().unwrap(), "end", "a silent session ends here too");
+}
+
+#[test]
+fn sessions_expire_by_the_leaders_word_and_not_while_they_are_heard_elsewhere() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let (heard, silent) = (c.connect(follower, SessionId::NONE, &[0; 16]), c.connect(follower, SessionId::NONE, &[0; 16]));
+    assert_eq!(c.ask(follower, heard, &[create("/heard", 1)]), ["reply 1 err 0"]);
+    assert_eq!(c.ask(follower, silent, &[create("/silent", 1)]), ["reply 1 err 0"]);
+    for _ in 0..8 {
+        c.run(1000);
+        assert_eq!(c.ask(follower, heard, &[Request::Ping]), ["reply 1 err 0"]);
+    }
+    assert_eq!(c.seen(follower, silent).last().unwrap(), "end");
+    let asked = [Request::Exists { path: b"/heard", watch: false }, Request::Exists { path: b"/silent", watch: false }];
+    assert_eq!(c.ask(follower, heard, &asked), ["reply 1 err 0", "reply 2 err -101"]);
+    assert_eq!(c.nodes[&leader].keeper.sessions().count(), 1);
 }
