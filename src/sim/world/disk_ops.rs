@@ -58,6 +58,11 @@ impl World {
             return;
         }
         let outcome = serve_read(&self.nodes[who.node].disk, request);
+        self.agenda.say(|| {
+            let (asked, got): (String, String) =
+                (format!("{request:?}").chars().take(160).collect(), format!("{outcome:?}").chars().take(80).collect());
+            format!("disk of server {}: {asked} gives {got}", who.node + 1)
+        });
         self.agenda.mail(who.node, 1999, Event::DiskDone { who, done: Box::new(DiskDone::read(ticket, outcome)) });
     }
 
