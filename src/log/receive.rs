@@ -130,7 +130,8 @@ impl<M: BatchMemory> Log<M> {
     }
 
     /// Batches that were received or submitted and aren't durable yet.
-    fn undurable(&self) -> usize {
+    #[must_use]
+    pub fn undurable(&self) -> usize {
         self.received.len() + self.closed.iter().rev().filter(|c| !c.is_durable).count()
     }
 

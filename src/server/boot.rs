@@ -14,12 +14,14 @@ use crate::log::{self, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Re
 use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
-use crate::server::config::Config;
+use crate::server::config::{Config, Ensemble};
+use crate::server::keeper::ensemble::EnsembleOptions;
 use crate::server::keeper::{Keeper, KeeperOptions, Recovered};
 use crate::server::note::{Level, Note};
 use crate::session::{SessionOptions, Sessions};
 use crate::snapshot::{self, Head, SnapshotSink};
 use crate::tree::{IgnoreChanges, Tree, TreeLoader, TreeOptions};
+use crate::zab::Persisted;
 
 /// First ticket of a process's disk effects; the host's own tickets lie below.
 const FIRST_TICKET: u64 = 1 << 16;
@@ -35,6 +37,8 @@ pub struct Boot {
     log: LogStart,
     log_options: LogOptions,
     snapshots: Vec<(Zxid, bool)>,
+    /// Where the snapshot stands that was loaded; the default: none was.
+    snapshot_at: Identity,
     prng: Prng,
     hash_seed: u64,
     /// To be carried out, in order, before serving.
@@ -49,10 +53,18 @@ impl Boot {
     /// The keeper over the recovered state, and the first disk effects it wants.
     #[must_use]
     pub fn keeper<M: BatchMemory>(self, config: &Config, fronts: usize, now: Now) -> (Keeper<M>, Vec<DiskEffect<M>>) {
+        let persisted = Persisted {
+            cluster: self.log.meta.cluster,
+            accepted_epoch: self.log.meta.accepted_epoch,
+            current_epoch: self.log.meta.current_epoch,
+            repairing: self.log.meta.repairing,
+        };
         let mut log = Log::new(self.log, self.log_options, FIRST_TICKET);
         let mut effects = Vec::new();
         log.on_tick(now.mono, &mut effects);
-        let recovered = Recovered { tree: self.tree, sessions: self.sessions, log, snapshots: self.snapshots };
+        let newest_snapshot = (self.snapshot_at != Identity::default()).then_some(self.snapshot_at);
+        let ensemble = EnsembleOptions::from_config(config).map(|options| (options, persisted));
+        let recovered = Recovered { tree: self.tree, sessions: self.sessions, log, snapshots: self.snapshots, newest_snapshot, ensemble };
         (Keeper::new(KeeperOptions::from_config(config, fronts), recovered, self.prng, self.hash_seed, now), effects)
     }
 
@@ -116,8 +128,9 @@ pub fn log_options(config: &Config) -> LogOptions {
 
 /// What the log of a member of an ensemble is told.
 #[must_use]
-pub fn member_log_options(config: &Config) -> LogOptions {
-    LogOptions { member: true, cache_bytes_max: LogOptions::default().cache_bytes_max, ..log_options(config) }
+pub fn member_log_options(config: &Config, ensemble: &Ensemble) -> LogOptions {
+    let cache_bytes_max = usize::try_from(ensemble.catchup_cache_bytes).unwrap_or(usize::MAX);
+    LogOptions { member: true, cache_bytes_max, ..log_options(config) }
 }
 
 /// What the session table is told.
@@ -127,25 +140,22 @@ pub fn session_options(config: &Config) -> SessionOptions {
         tick_ms: config.tick_ms,
         timeout_ms_min: config.min_session_timeout_ms,
         timeout_ms_max: config.max_session_timeout_ms,
-        server_id: ServerId::STANDALONE,
+        server_id: config.ensemble.as_ref().map_or(ServerId::STANDALONE, |ensemble| ensemble.me),
     }
 }
 
-/// Recovers a standalone server from its files. `prng` gives the hash seeds, the identity of a first start and the keeper's own stream.
+/// Recovers a server from its files. `prng` gives the hash seeds, the identity of a standalone server's first start and the keeper's own
+/// stream. Of a member of an ensemble only what is known to be committed is applied, and damage is left to its peers to repair.
 ///
 /// # Errors
-/// [`Fatal::Damage`], [`Fatal::ForeignFormat`] or [`Fatal::Digest`], each with the file, the offset and the remedy.
+/// [`Fatal::Damage`] (of a member only when the snapshots can't be read at all), [`Fatal::ForeignFormat`] or [`Fatal::Digest`], each with
+/// the file, the offset and the remedy.
 pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Result<Boot, FatalError> {
-    recover_with(files, config, log_options(config), prng)
-}
-
-/// Recovers a member of an ensemble: only what is known to be committed is applied, and damage is left to the peers to repair.
-///
-/// # Errors
-/// [`Fatal::Damage`] when the snapshots can't be read at all, [`Fatal::ForeignFormat`] or [`Fatal::Digest`], each with the file, the
-/// offset and the remedy.
-pub fn recover_member(files: &dyn Files, config: &Config, prng: &mut Prng) -> Result<Boot, FatalError> {
-    recover_with(files, config, member_log_options(config), prng)
+    let options = match &config.ensemble {
+        None => log_options(config),
+        Some(ensemble) => member_log_options(config, ensemble),
+    };
+    recover_with(files, config, options, prng)
 }
 
 fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &mut Prng) -> Result<Boot, FatalError> {
@@ -180,6 +190,7 @@ fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &
         log: start.log,
         log_options: options,
         snapshots,
+        snapshot_at: at,
         prng: prng.stream("keeper"),
         hash_seed,
         before_serving: start.scripts,

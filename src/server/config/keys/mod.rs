@@ -17,6 +17,8 @@ use super::kind::Kind;
 pub enum Fate {
     /// It works as in ZooKeeper.
     Honoured,
+    /// Honoured between the servers of an ensemble; of a standalone server it has no meaning.
+    InEnsemble,
     /// Accepted with one line that says why nothing needs it here.
     NoMeaning(&'static str),
     /// Not built yet; ignoring it costs comfort only, so a warning. Holds the value that asks for nothing (empty: every
@@ -58,6 +60,10 @@ impl Key {
 
 const fn honoured(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
     Key { name, kind, default, fate: Fate::Honoured, meaning }
+}
+
+const fn in_ensemble(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind, default, fate: Fate::InEnsemble, meaning }
 }
 
 const fn moot(name: &'static str, kind: Kind, default: &'static str, why: &'static str, meaning: &'static str) -> Key {
