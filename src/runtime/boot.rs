@@ -6,7 +6,7 @@ use super::dirs;
 use super::figures::SyncFigures;
 use super::files::{DiskFiles, Roots};
 use super::limits;
-use super::listener::listen;
+use super::listener::{any_ip, listen};
 use super::one;
 use super::placement;
 use super::script::run_script;
@@ -25,7 +25,7 @@ use crossbeam::channel::Receiver;
 use glommio::{LocalExecutorBuilder, PoolPlacement};
 use std::cell::RefCell;
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -206,13 +206,7 @@ fn roots(config: &Config) -> Result<Roots, FatalError> {
 
 fn client_address(config: &Config) -> Result<SocketAddr, FatalError> {
     let Some(host) = &config.client_host else {
-        // One socket for both families where the host has IPv6, as Java's wildcard.
-        let any = if std::path::Path::new("/proc/net/if_inet6").exists() {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        } else {
-            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
-        };
-        return Ok(SocketAddr::new(any, config.client_port));
+        return Ok(SocketAddr::new(any_ip(), config.client_port));
     };
     let found = (host.as_str(), config.client_port).to_socket_addrs().ok().and_then(|mut all| all.next());
     found.ok_or_else(|| {

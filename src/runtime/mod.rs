@@ -16,6 +16,8 @@ mod logging;
 mod loss;
 mod memory;
 mod one;
+#[cfg_attr(not(test), expect(dead_code, reason = "the ensemble's keeper will start it"))]
+mod peers;
 mod placement;
 mod script;
 mod shard;

@@ -12,6 +12,7 @@ pub mod boot;
 pub mod config;
 pub mod front;
 pub mod keeper;
+pub mod links;
 pub mod mail;
 pub mod note;
 pub mod peer_mail;
