@@ -6,7 +6,7 @@
 
 use crate::base::ids::{ServerId, Zxid};
 use crate::base::time::MonoMs;
-use crate::model::peer::{Stance, Standing};
+use crate::model::peer::Stance;
 use crate::model::position::Identity;
 use crate::mutant;
 use crate::zab::send_after::Sink;
@@ -153,9 +153,10 @@ impl Zab {
     fn judge_promises(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
         let epoch = l.epoch;
+        // Whatever its word counts for: it can't follow this leader.
         let outpromised = self
             .fresh_voters()
-            .find(|(_, p)| p.stance == Stance::Looking && p.standing == Standing::Voter && p.accepted_epoch > epoch)
+            .find(|(_, p)| matches!(p.stance, Stance::Looking | Stance::Candidate { .. }) && p.accepted_epoch > epoch)
             .map(|(id, p)| (id, p.accepted_epoch));
         let (now, silence_ms) = (self.now, self.options.silence_ms);
         let State::Leading(l) = &mut self.state else { return };
