@@ -204,6 +204,8 @@ struct Host {
     /// Links to the other servers of an ensemble; they live on the keeper's executor.
     peers: Option<Peers>,
     dones: Rc<RefCell<Vec<DiskDone>>>,
+    /// Scripts and reads that were begun and whose result isn't there yet.
+    running: Rc<Cell<usize>>,
     fronts: Vec<Rc<Outgoing<Outbox>>>,
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
@@ -263,6 +265,7 @@ async fn run_keeper(
         effects,
         bursts,
         dones,
+        running: Rc::default(),
         fronts,
         shards,
         held,
@@ -295,6 +298,10 @@ async fn run_keeper(
             return Ok(ending);
         }
         if std::mem::take(&mut host.effects.reboot) {
+            // As on one executor: nothing of the old keeper may reach the files or the mail of the new one.
+            while host.running.get() > 0 {
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
             host.reboot(config)?;
         }
     }
@@ -327,6 +334,9 @@ impl Host {
             if tick_due {
                 peers.tick();
             }
+        }
+        if self.effects.reboot {
+            self.effects.disk.clear();
         }
         self.carry_out_disk();
         for (front, outbox) in self.effects.outboxes.iter_mut() {
@@ -380,8 +390,10 @@ impl Host {
                 }
                 DiskEffect::Script { script, ticket, .. } => {
                     let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
+                        running.set(running.get() - 1);
                         dones.borrow_mut().push(DiskDone::of(ticket, result));
                         wake.ring();
                     })
@@ -389,8 +401,10 @@ impl Host {
                 }
                 DiskEffect::Read { request, ticket } => {
                     let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        running.set(running.get() - 1);
                         dones.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
@@ -399,4 +413,10 @@ impl Host {
             }
         }
     }
+}
+
+/// Counts one more that runs.
+fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
+    running.set(running.get() + 1);
+    Rc::clone(running)
 }
