@@ -357,6 +357,9 @@ impl Host {
         let booted = boot(config, &self.prepared)?;
         let (keeper, startup) = booted.keeper(config, self.fronts.len(), self.prepared.clock.now());
         self.keeper = keeper;
+        if self.stopping_since.is_some() {
+            self.keeper.stop();
+        }
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         self.dones.borrow_mut().clear();
         self.effects.disk.extend(startup);

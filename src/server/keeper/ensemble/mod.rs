@@ -96,6 +96,9 @@ pub(super) struct Ensemble {
     storing: Option<Ticket>,
     /// A role ended and the log isn't at rest yet.
     settling: bool,
+    /// The log is being begun anew behind a snapshot, or was: the tree doesn't fit it any more, and only a start from the files follows,
+    /// whatever becomes of the role.
+    restarting: Option<Ticket>,
     told_durable: Identity,
     told_applied: Zxid,
     leading: Leading,
@@ -122,6 +125,7 @@ impl Ensemble {
             links: BTreeMap::new(),
             storing: None,
             settling: false,
+            restarting: None,
             told_durable: last,
             told_applied: Zxid::ZERO,
             leading: Leading::default(),
