@@ -5,6 +5,7 @@
 //! log. Leaves to others: what an answer is good for (`learning`, `receiving`).
 
 use super::Keeper;
+use super::leading::Asked;
 use crate::base::ids::{ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::log::ReadOutcome;
@@ -23,7 +24,7 @@ pub(super) const RANGE_BYTES_MAX: u32 = 4 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Reading {
     /// Where a learner's history joins ours.
-    Locate { peer: ServerId, link: LinkId, last: Identity, probe: bool },
+    Locate { peer: ServerId, asked: Asked },
     /// A range for a learner.
     Range { link: LinkId, after: Identity },
     /// A piece of a snapshot for a learner.
@@ -73,9 +74,9 @@ impl<M: BatchMemory> Keeper<M> {
             cx.fx.note(Level::Error, format!("reading for another server finds damage: {damage}"));
         }
         match what {
-            Reading::Locate { peer, link, last, probe } => match outcome {
-                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, link, last, probe, found),
-                _ => self.distrust(cx, peer, link, "where its history joins this server's can't be read"),
+            Reading::Locate { peer, asked } => match outcome {
+                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, asked, found),
+                _ => self.distrust(cx, peer, asked.link, "where its history joins this server's can't be read"),
             },
             Reading::Range { link, after } => {
                 let (more, bytes) = match &outcome {
