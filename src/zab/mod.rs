@@ -365,9 +365,9 @@ impl Zab {
             Message::Follow { .. }
             | Message::Forward { .. }
             | Message::Verdicts { .. }
-            | Message::Touched { .. }
-            | Message::FetchAsk { .. }
-            | Message::PieceAsk { .. } => {}
+            | Message::Touched { .. } => {}
+            Message::FetchAsk { after, .. } => self.on_asked(peer, (after.zxid, 0)),
+            Message::PieceAsk { at, offset, .. } => self.on_asked(peer, (at, offset)),
         }
     }
 
