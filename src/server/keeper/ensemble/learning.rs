@@ -12,7 +12,7 @@
 use super::Keeper;
 use super::receiving::Receiving;
 use crate::base::fatal::{Fatal, FatalError};
-use crate::base::ids::{ConnId, ServerId, SessionId};
+use crate::base::ids::{ConnId, ServerId, SessionId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::time::MonoMs;
 use crate::log::batch::{REPLICATED_BYTES, Replicated};
@@ -84,6 +84,9 @@ pub(super) struct Learning {
     /// Sessions heard of since the last report.
     pub(super) touched: HashSet<SessionId>,
     pub(super) next_report: MonoMs,
+    /// Batches of the stream that the log hasn't taken yet: it holds as many as it may. Bounded by what the host reads at once, since it reads
+    /// no more while there are any.
+    pub(super) backlog: VecDeque<Vec<u8>>,
     /// The leader's identity of the ensemble is being made this server's own.
     adopting: Option<Ticket>,
 }
@@ -109,6 +112,7 @@ impl<M: BatchMemory> Keeper<M> {
             Step::Ask if !e.settling && e.storing.is_none() && e.learning.adopting.is_none() => self.follow(cx, self.log.tail(), false),
             Step::Fetching(fetching) if !fetching.bytes.is_empty() => self.take_fetched(cx),
             Step::Receiving(_) => self.go_on_receiving(cx),
+            Step::Streaming => self.take_backlog(cx),
             Step::CaughtUp => self.end_catching_up(cx),
             _ => {}
         }
@@ -165,7 +169,8 @@ impl<M: BatchMemory> Keeper<M> {
             return self.diverged(cx, to);
         }
         if !self.log.knows(to) {
-            return match self.log.nearest_at_or_below(to.zxid) {
+            // What this server holds at that very zxid is another batch.
+            return match self.log.nearest_at_or_below(Zxid(to.zxid.0.saturating_sub(1))) {
                 Some(near) if near.zxid >= self.applied => self.follow(cx, near, true),
                 _ => self.diverged(cx, to),
             };
@@ -218,11 +223,40 @@ impl<M: BatchMemory> Keeper<M> {
             self.distrust(cx, peer, link, &format!("a batch of server {} came before it was agreed where the log goes on", peer.0));
             return false;
         }
-        if let Err(error) = self.log.receive(cx.pool, bytes) {
-            self.distrust(cx, peer, link, &format!("a batch of server {} isn't taken: {error}", peer.0));
-            return false;
+        let waits = self.ensemble.as_ref().is_some_and(|e| !e.learning.backlog.is_empty());
+        match if waits { Err(ReceiveError::Busy) } else { self.log.receive(cx.pool, bytes) } {
+            Ok(_) => true,
+            Err(ReceiveError::Busy) => {
+                if let Some(e) = &mut self.ensemble {
+                    e.learning.backlog.push_back(bytes.to_vec());
+                }
+                true
+            }
+            Err(error) => {
+                self.distrust(cx, peer, link, &format!("a batch of server {} isn't taken: {error}", peer.0));
+                false
+            }
         }
-        true
+    }
+
+    /// Hands batches that came too fast to the log, as far as it takes them.
+    fn take_backlog(&mut self, cx: &mut Cx<'_, M>) {
+        while let Some(e) = &mut self.ensemble
+            && let Some(bytes) = e.learning.backlog.front()
+        {
+            match self.log.receive(cx.pool, bytes) {
+                Ok(_) => drop(e.learning.backlog.pop_front()),
+                Err(ReceiveError::Busy) => return,
+                Err(error) => {
+                    let Some((leader, _)) = e.learning.leader else { return };
+                    let why = format!("a batch of server {} isn't taken: {error}", leader.0);
+                    if let Some(link) = e.link(leader, Lane::Main) {
+                        self.distrust(cx, leader, link, &why);
+                    }
+                    return;
+                }
+            }
+        }
     }
 
     // ---- ranges of the log

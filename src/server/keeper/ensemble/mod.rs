@@ -178,7 +178,8 @@ impl<M: BatchMemory> Keeper<M> {
     #[must_use]
     pub fn takes_batches(&self) -> bool {
         let learns = matches!(self.role(), Some(Role::Following { .. }));
-        !learns || self.log.undurable() < UNDURABLE_MAX
+        let waits = self.ensemble.as_ref().is_some_and(|e| !e.learning.backlog.is_empty());
+        !learns || (self.log.undurable() < UNDURABLE_MAX && !waits)
     }
 
     /// What this member is doing; `None` for a server that stands alone.
@@ -419,7 +420,8 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &self.ensemble else { return };
         let Ok(found) = e.digests.binary_search_by_key(&pulse.applied, |(at, _)| *at) else { return };
         let (at, ours) = e.digests[found];
-        if ours == pulse.digest || self.tree.options().skip_digest {
+        // A server that keeps no digest says 0.
+        if ours == pulse.digest || pulse.digest == 0 || self.tree.options().skip_digest {
             return;
         }
         let text = format!(
