@@ -29,6 +29,9 @@ use crate::zab::Persisted;
 use hashbrown::HashSet;
 use std::collections::VecDeque;
 
+/// A looking server waits so long for a range; as long as it fetches it neither votes nor follows.
+const CATCH_UP_SILENCE_MS: u64 = 5000;
+
 /// How far a learner is.
 #[derive(Debug, Default)]
 pub(super) enum Step {
@@ -63,11 +66,13 @@ pub(super) struct Fetching {
     pub(super) taken: usize,
     /// The leader has more.
     pub(super) more: bool,
+    /// Of a server that looks: a peer that doesn't answer by then has gone.
+    until: MonoMs,
 }
 
 impl Fetching {
-    fn of(from: ServerId) -> Fetching {
-        Fetching { from, asked: false, bytes: Vec::new(), taken: 0, more: false }
+    fn of(from: ServerId, now: MonoMs) -> Fetching {
+        Fetching { from, asked: false, bytes: Vec::new(), taken: 0, more: false, until: now.plus(CATCH_UP_SILENCE_MS) }
     }
 }
 
@@ -111,6 +116,7 @@ impl<M: BatchMemory> Keeper<M> {
         match &e.learning.step {
             Step::Ask if !e.settling && e.storing.is_none() && e.learning.adopting.is_none() => self.follow(cx, self.log.tail(), false),
             Step::Fetching(fetching) if !fetching.bytes.is_empty() => self.take_fetched(cx),
+            Step::Fetching(fetching) if e.learning.leader.is_none() && cx.now.mono > fetching.until => self.give_up_catching_up(fetching.from),
             Step::Receiving(_) => self.go_on_receiving(cx),
             Step::Streaming => self.take_backlog(cx),
             Step::CaughtUp => self.end_catching_up(cx),
@@ -122,11 +128,20 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn catch_up(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, last: Identity) {
         let Some(e) = &mut self.ensemble else { return };
         cx.fx.note(Level::Info, format!("fetching what server {} has through {}: it hears too few others to lead", peer.0, last.zxid));
-        e.learning = Learning { step: Step::Fetching(Fetching::of(peer)), ..Learning::default() };
+        e.learning = Learning { step: Step::Fetching(Fetching::of(peer, cx.now.mono)), ..Learning::default() };
         if e.link(peer, Lane::Bulk).is_none() {
             e.learning.step = Step::CaughtUp;
         }
         self.ask_range(cx, peer);
+    }
+
+    /// Whom this looking server fetched from is gone. It takes part again with what it got.
+    pub(super) fn give_up_catching_up(&mut self, from: ServerId) {
+        let Some(e) = &mut self.ensemble else { return };
+        let catches_up = e.learning.leader.is_none() && matches!(&e.learning.step, Step::Fetching(f) if f.from == from);
+        if catches_up {
+            e.learning.step = Step::CaughtUp;
+        }
     }
 
     fn end_catching_up(&mut self, cx: &mut Cx<'_, M>) {
@@ -268,7 +283,7 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         cx.fx.note(Level::Info, format!("fetching the log of server {} after {}", peer.0, after.zxid));
-        e.learning.step = Step::Fetching(Fetching::of(peer));
+        e.learning.step = Step::Fetching(Fetching::of(peer, cx.now.mono));
         self.ask_range(cx, peer);
     }
 
@@ -304,6 +319,7 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         fetching.asked = false;
+        fetching.until = cx.now.mono.plus(CATCH_UP_SILENCE_MS);
         fetching.more = more;
         fetching.bytes.clear();
         fetching.bytes.extend_from_slice(bytes);

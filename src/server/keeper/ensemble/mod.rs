@@ -240,6 +240,10 @@ impl<M: BatchMemory> Keeper<M> {
     fn end_link(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, lane: Lane) {
         let Some(e) = &mut self.ensemble else { return };
         e.links.remove(&(peer, lane));
+        if lane != Lane::Pulse {
+            self.give_up_catching_up(peer);
+        }
+        let Some(e) = &mut self.ensemble else { return };
         if lane == Lane::Main {
             e.leading.forget(peer);
             self.zab_step(cx, Input::Down { peer });
