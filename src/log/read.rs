@@ -125,6 +125,12 @@ impl<M: BatchMemory> Log<M> {
         Books { meta: self.meta.clone(), floor: self.floor, upto: self.durable, segments }
     }
 
+    /// Whether the disk holds every batch after `after`, for a position that is in this log. Identities are remembered longer than batches.
+    #[must_use]
+    pub fn reaches_back_to(&self, after: Identity) -> bool {
+        after.zxid >= self.floor
+    }
+
     /// Whether segments must stay because one may be read.
     pub(super) fn is_read(&self) -> bool {
         self.pending.iter().any(|(_, what)| *what == Pending::Read)
@@ -210,6 +216,7 @@ fn locate(files: &dyn Files, at: Identity, books: &Books) -> Result<Located, Dam
     if at.zxid > books.upto.zxid {
         return Ok(Located::Before(books.upto));
     }
+    // A segment that stays may hold it, but what follows it on other shards is gone.
     if at.zxid < books.floor {
         return Ok(Located::Older);
     }
