@@ -81,6 +81,21 @@ impl SimDisk {
         }
     }
 
+    /// What a file holds, as it reads.
+    #[must_use]
+    pub fn content(&self, path: &FilePath) -> Option<Vec<u8>> {
+        self.file(path).map(|inode| self.inodes[inode].volatile.clone())
+    }
+
+    /// What a file would hold if the power failed now and nothing else were kept.
+    #[must_use]
+    pub fn durable(&self, path: &FilePath) -> Option<Vec<u8>> {
+        match self.durable_names.get(path) {
+            Some(Name::File(inode)) => Some(self.inodes[*inode].durable.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether the step makes a file longer and so needs room.
     #[must_use]
     pub fn needs_room(&self, op: &FileOp) -> bool {
