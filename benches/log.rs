@@ -5,7 +5,7 @@
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringkeeper::base::ids::{ClusterId, SessionId, Zxid};
 use ringkeeper::base::memory::{BatchMemory, HeapMemory, HeapPool};
-use ringkeeper::log::{DiskDone, DiskEffect, Log, LogOptions, recover};
+use ringkeeper::log::{DiskDone, DiskEffect, Identity, Log, LogOptions, recover};
 use ringkeeper::model::file::{Damage, FileEntry, FileOp, FilePath, Files, Stored};
 use ringkeeper::model::ops::OpBuf;
 use ringkeeper::model::txn::{OpRef, TxnHead};
@@ -36,6 +36,7 @@ impl Disk {
                     let bytes = self.0.remove(&from.name).expect("a file to rename");
                     self.0.insert(to.name.clone(), bytes);
                 }
+                FileOp::Copy { .. } => panic!("a log that isn't damaged copies nothing"),
                 FileOp::Remove(path) => _ = self.0.remove(&path.name),
                 FileOp::MakeDir(_) | FileOp::Sync(_) | FileOp::SyncDir(_) | FileOp::Verify { .. } => {}
             }
@@ -80,7 +81,7 @@ struct Bed {
 impl Bed {
     fn new() -> Bed {
         let mut disk = Disk::default();
-        let start = recover(&disk, Zxid::ZERO, &options(), CLUSTER).start.expect("a first start");
+        let start = recover(&disk, Identity::default(), &options(), CLUSTER).start.expect("a first start");
         start.scripts.iter().for_each(|script| disk.run(&script.ops));
         let mut ops = OpBuf::default();
         ops.push(OpRef::SetData { path: PATH, data: Some(&[7; 100]), version: 3 });
@@ -111,8 +112,9 @@ impl Bed {
                     }
                     ticket
                 }
+                DiskEffect::Read { .. } => panic!("nobody asked for a read"),
             };
-            self.log.on_disk(DiskDone { ticket, result: Ok(()) }, &mut effects);
+            self.log.on_disk(DiskDone::of(ticket, Ok(())), &mut effects);
         }
         let durable = self.log.durable_zxid();
         while let Some(batch) = self.log.next_applicable(durable) {
@@ -143,7 +145,7 @@ fn recovering(c: &mut Criterion) {
             b.iter_batched(
                 || &bed.disk,
                 |disk| {
-                    let recovery = recover(black_box(disk), Zxid::ZERO, &options(), CLUSTER);
+                    let recovery = recover(black_box(disk), Identity::default(), &options(), CLUSTER);
                     assert_eq!(recovery.batches.len(), 16, "{:?}", recovery.case);
                     recovery.tail
                 },

@@ -35,7 +35,7 @@ fn grown() -> Tree {
 
 /// The whole file.
 fn written(tree: &mut Tree) -> Vec<u8> {
-    let head = Head { zxid: tree.last_zxid(), cluster: ClusterId(9), generation: 1 };
+    let head = Head { zxid: tree.last_zxid(), cluster: ClusterId(9), generation: 1, checksum: 1 };
     let mut writer = SnapshotWriter::begin(head, std::iter::empty(), tree.acl_images());
     let digest = tree.digest();
     let mut file = Vec::new();

@@ -71,6 +71,10 @@ struct Inner {
     notes: RefCell<Vec<Note>>,
     /// The keeper takes nothing of the main lane for now.
     held: Cell<bool>,
+    /// What listens and connects.
+    tasks: RefCell<Vec<glommio::Task<()>>>,
+    /// The listening sockets once more, to end them with.
+    listening: RefCell<Vec<socket2::Socket>>,
     backlog_bytes: usize,
     clock: Clock,
     wake: Wake,
@@ -104,20 +108,26 @@ impl Peers {
             effects: RefCell::default(),
             notes: RefCell::new(loopback.into_iter().collect()),
             held: Cell::new(false),
+            tasks: RefCell::default(),
+            listening: RefCell::default(),
             backlog_bytes: options.backlog_bytes,
             clock,
             wake,
         }));
+        let mut tasks = Vec::new();
         for (socket, port) in [(quorum, Port::Quorum), (election, Port::Election)] {
-            glommio::spawn_local(peers.clone().accept_all(socket, port)).detach();
+            // Without a copy the port is free once the process is gone, which is late only for tests.
+            peers.0.listening.borrow_mut().extend(socket.try_clone());
+            tasks.push(glommio::spawn_local(peers.clone().accept_all(socket, port)));
         }
         for target in targets {
             let target = Rc::new(target);
             for lane in crate::model::peer::LANES {
                 let jitter = Prng::from_seed(options.seed).stream(&format!("{} {lane:?}", target.id().0));
-                glommio::spawn_local(peers.clone().keep_connected(Rc::clone(&target), lane, jitter)).detach();
+                tasks.push(glommio::spawn_local(peers.clone().keep_connected(Rc::clone(&target), lane, jitter)));
             }
         }
+        *peers.0.tasks.borrow_mut() = tasks;
         Ok(peers)
     }
 
@@ -176,7 +186,7 @@ impl Peers {
     /// Waits until reading is allowed and bytes are there, and hands them on. False: the connection is over.
     fn poll_socket(&self, id: LinkId, socket: &Rc<Socket>, cx: &mut Context<'_>) -> Poll<bool> {
         let inner = &self.0;
-        if inner.held.get() && socket.is_main.get() && !socket.is_cut() {
+        if inner.held.get() && socket.is_main.get() && !socket.is_cut() && !socket.broken.get() {
             *socket.reader.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -330,7 +340,11 @@ impl Peers {
                 self.carry_out();
             }
             // The reading task notices and tidies up.
-            Sent::Broken => socket.shut(rustix::net::Shutdown::Both),
+            Sent::Broken => {
+                socket.shut(rustix::net::Shutdown::Both);
+                socket.broken.set(true);
+                socket.resume();
+            }
         }
     }
 
@@ -340,6 +354,21 @@ impl Peers {
         socket.writing.set(false);
         if !socket.is_cut() {
             self.after_send(id, &socket, sent);
+        }
+    }
+
+    /// For an orderly end: neither listens nor connects any more, and the other servers hear at once that this one is gone.
+    pub(super) fn stop(&self) {
+        // Dropping a task cancels it, once the executor comes to it.
+        self.0.tasks.borrow_mut().clear();
+        for socket in self.0.listening.borrow_mut().drain(..) {
+            // The kernel's ring may hold the socket for a while; nobody can connect to it any more.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        let sockets: Vec<_> = self.0.sockets.borrow().iter().map(|(id, socket)| (*id, Rc::clone(socket))).collect();
+        for (id, socket) in sockets {
+            self.cut(id, &socket);
+            socket.shut(rustix::net::Shutdown::Both);
         }
     }
 

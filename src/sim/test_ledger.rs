@@ -47,6 +47,7 @@ fn batch(previous: Identity, zxid: Zxid, salt: i64) -> (Vec<u8>, Identity) {
         records: 1,
         body_checksum: checksum(&bytes[HEADER_BYTES..HEADER_BYTES + body_len]),
         previous,
+        committed: Zxid::ZERO,
     };
     let identity = replicated.write(&mut bytes);
     Local { generation: 1, shard: ShardId(0), offset: 0, previous: Place::NONE, durable_cut: Zxid::ZERO }.write(&mut bytes);
@@ -78,7 +79,16 @@ fn write(ledger: &mut Ledger, node: usize, batches: &[(Vec<u8>, Identity)]) {
 
 fn meta(generation: u64, start: Identity, epochs: (u32, u32)) -> Meta {
     let (accepted_epoch, current_epoch) = epochs;
-    Meta { cluster: ClusterId(1), accepted_epoch, current_epoch, generation, start, sequence: generation, ended: Vec::new() }
+    Meta {
+        cluster: ClusterId(1),
+        accepted_epoch,
+        current_epoch,
+        generation,
+        start,
+        sequence: generation,
+        ended: Vec::new(),
+        repairing: false,
+    }
 }
 
 #[test]

@@ -108,15 +108,15 @@ impl Zab {
         }
     }
 
-    /// The candidate has its quorum. Like a pulse that says so.
+    /// The candidate that this server gave its promise to has its quorum. As good as a pulse that says so; others wait for that pulse, since the last one may
+    /// name another ensemble, or be of an earlier life.
     pub(super) fn on_lead(&mut self, peer: ServerId, epoch: u32) {
         let heard = (self.now >= self.deaf_until).then_some(self.now);
-        let Some(p) = self.peers.get_mut(&peer) else { return };
-        if let Some(pulse) = p.pulse.as_mut()
-            && epoch <= crate::base::ids::EPOCH_MAX
-            && epoch >= pulse.accepted_epoch
-        {
+        let (is_promised, cluster) = (self.promised_to == Some((peer, epoch)), self.promised_cluster);
+        let Some(p) = self.peers.get_mut(&peer).filter(|_| is_promised) else { return };
+        if let Some(pulse) = p.pulse.as_mut() {
             (pulse.stance, pulse.accepted_epoch) = (Stance::Leading { epoch, established: false }, epoch);
+            pulse.cluster = cluster;
             p.heard_at = heard.or(p.heard_at);
         }
     }

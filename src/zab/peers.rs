@@ -120,6 +120,10 @@ impl Zab {
     fn lost(&mut self, peer: ServerId, sink: &mut Sink<'_>) {
         self.held.remove(&peer);
         self.vault.forget_vows_to(peer);
+        if let Some(p) = self.peers.get_mut(&peer) {
+            // What it said in an earlier life may not hold in the next: another pulse must come.
+            p.heard_at = None;
+        }
         match &mut self.state {
             State::Looking(_) => {}
             // A server that comes back may have been wiped meanwhile: what it promised before is void.

@@ -44,7 +44,8 @@ impl Zab {
     /// Leader: whether a quorum, itself included, has acknowledged NEWLEADER. Then its whole history is committed.
     pub(super) fn establish_if_acknowledged(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
-        if l.established || !self.is_quorum(&self.counted()) {
+        // After a pause the acknowledgements may be old ones: it must be heard following still.
+        if l.established || !l.hears_quorum || !self.is_quorum(&self.counted()) {
             return;
         }
         let State::Leading(l) = &mut self.state else { return };

@@ -74,13 +74,13 @@ fn a_directory_that_cannot_be_listed_is_never_taken_for_an_empty_one() {
     let mut driver = written(2, 6, true);
     driver.disk.hide("log/shard-1");
     // Even where the snapshot covers everything that is known to have been there.
-    let recovery = recover(&driver.disk, driver.zxid_of(5), &driver.options, CLUSTER);
+    let recovery = recover(&driver.disk, after(driver.zxid_of(5)), &driver.options, CLUSTER);
     assert_eq!(recovery.case, Case::Missing);
     let told: Vec<String> = recovery.damages.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["log/shard-1 at byte 0: listing it fails"]);
     let mut nothing = Disk::default();
     nothing.hide("log/shard-0");
-    let first = recover(&nothing, Zxid::ZERO, &driver.options, CLUSTER);
+    let first = recover(&nothing, after(Zxid::ZERO), &driver.options, CLUSTER);
     assert_eq!((first.case, first.damages.len()), (Case::MetadataLost, 2));
 }
 

@@ -23,8 +23,9 @@ const SLICES: usize = 16;
 const BACKLOG_BYTES_KEPT_MAX: usize = 1 << 20;
 /// A backlog that never empties is moved to its front when so much of it is gone.
 const BACKLOG_GONE_BYTES_MAX: usize = 1 << 20;
-/// After so long without an acknowledgement the kernel gives a connection up: the other host is gone.
-const USER_TIMEOUT_MS: u32 = 4000;
+/// After so long without an acknowledgement, or without room at a peer that is too busy to read, the kernel gives a connection up.
+/// A host that is gone is noticed earlier, by its missing heartbeats.
+const USER_TIMEOUT_MS: u32 = 15_000;
 /// An idle connection is probed after so long, and then each second.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(2);
 
@@ -46,6 +47,8 @@ pub(super) struct Socket {
     /// What couldn't be sent yet; the first `gone` bytes of it were.
     backlog: RefCell<Vec<u8>>,
     gone: Cell<usize>,
+    /// What waited when the socket became full.
+    first: Cell<usize>,
     /// This turn's parts of the outbox.
     pub(super) booked: RefCell<Vec<Range<usize>>>,
     pub(super) marked: Cell<bool>,
@@ -53,6 +56,8 @@ pub(super) struct Socket {
     /// Close once everything is sent.
     pub(super) last: Cell<bool>,
     pub(super) is_main: Cell<bool>,
+    /// Sending failed: what comes is read although reading is held, so that the end is noticed.
+    pub(super) broken: Cell<bool>,
     pub(super) up_since: Cell<Option<MonoMs>>,
     /// Our side is closed; drop everything at this time.
     pub(super) linger_until: Cell<Option<MonoMs>>,
@@ -69,11 +74,13 @@ impl Socket {
             stream: RefCell::new(stream),
             backlog: RefCell::default(),
             gone: Cell::new(0),
+            first: Cell::new(0),
             booked: RefCell::default(),
             marked: Cell::new(false),
             writing: Cell::new(false),
             last: Cell::new(false),
             is_main: Cell::new(false),
+            broken: Cell::new(false),
             up_since: Cell::new(None),
             linger_until: Cell::new(None),
             read_on: Cell::new(0),
@@ -121,19 +128,21 @@ impl Socket {
         self.backlog.borrow().len() - self.gone.get()
     }
 
-    /// Sends `ranges` of `bytes`, behind what waits already. A socket for which nothing waits takes any amount.
+    /// Sends `ranges` of `bytes`, behind what waits already: as much as `backlog_bytes_max` beyond what one call left when nothing waited.
+    /// So a message may be longer than the bound.
     pub(super) fn send(&self, bytes: &[u8], ranges: impl Iterator<Item = Range<usize>>, backlog_bytes_max: usize) -> Sent {
         if self.is_cut() {
             return Sent::All;
         }
         let before = self.waiting();
+        let max = self.first.get().saturating_add(backlog_bytes_max);
         let mut slices = Slices::new();
         let mut taken = Sent::All;
         for range in ranges {
             // Once the socket is full, the rest is only gathered.
             if (before > 0 || self.writing.get() || taken != Sent::All) && taken != Sent::Broken {
                 let waiting = self.waiting() + range.len();
-                if before > 0 && waiting > backlog_bytes_max {
+                if before > 0 && waiting > max {
                     return Sent::TooMuch(waiting);
                 }
                 self.backlog.borrow_mut().extend_from_slice(&bytes[range]);
@@ -142,10 +151,13 @@ impl Socket {
                 taken = self.flush(bytes, full);
             }
         }
-        match taken {
-            Sent::All if !slices.is_empty() => self.flush(bytes, slices.take()),
-            taken => taken,
+        if taken == Sent::All && !slices.is_empty() {
+            taken = self.flush(bytes, slices.take());
         }
+        if before == 0 {
+            self.first.set(self.waiting());
+        }
+        taken
     }
 
     /// One system call for all of `ranges`; what it leaves is copied.

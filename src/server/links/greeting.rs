@@ -100,7 +100,7 @@ impl Links {
         }
     }
 
-    fn of_peer(&self, peer: ServerId) -> impl Iterator<Item = LinkId> {
+    pub(super) fn of_peer(&self, peer: ServerId) -> impl Iterator<Item = LinkId> {
         self.up.range((peer, Lane::Pulse)..=(peer, Lane::Bulk)).map(|(_, id)| *id)
     }
 

@@ -33,6 +33,9 @@ pub struct LinkOptions {
     pub incarnation: u64,
     /// How long a connection may take to greet.
     pub handshake_timeout_ms: u64,
+    /// After so long without a heartbeat on its pulse lane all connections of a server are ended: after a network that was cut is
+    /// whole again, new ones work at once, while the old ones wait for the kernel to try again.
+    pub quiet_timeout_ms: u64,
 }
 
 /// Where a connection came in.
@@ -92,6 +95,8 @@ struct Link {
     origin: Origin,
     address: String,
     since: MonoMs,
+    /// When something came last.
+    heard: MonoMs,
     frames: PeerFrames,
     up: Option<Established>,
 }
@@ -201,7 +206,7 @@ impl Links {
         let link = LinkId(self.next_link);
         self.next_link += 1;
         let frames = PeerFrames::new(GREETING_BODY_BYTES_MAX);
-        self.links.insert(link, Link { origin, address: address.to_owned(), since: now, frames, up: None });
+        self.links.insert(link, Link { origin, address: address.to_owned(), since: now, heard: now, frames, up: None });
         link
     }
 
@@ -216,6 +221,7 @@ impl Links {
             };
             let Some(frame) = frame else { return };
             bytes = &bytes[used..];
+            link.heard = now;
             let (sender, kind) = (frame.sender, frame.body[0]);
             match link.up {
                 Some(Established { peer, lane, .. }) if sender == peer && kind::lane(kind) == Some(lane) => {
@@ -259,7 +265,7 @@ impl Links {
         }
     }
 
-    /// Time passed: ends connections that didn't greet.
+    /// Time passed: ends connections that didn't greet, and those of servers that fell silent.
     pub fn on_tick(&mut self, now: MonoMs, burst: &mut PeerBurst) {
         self.now = now;
         let timeout_ms = self.options.handshake_timeout_ms;
@@ -267,6 +273,14 @@ impl Links {
         let over: Vec<LinkId> = self.links.iter().filter(|(_, link)| late(link)).map(|(id, _)| *id).collect();
         for link in over {
             self.refuse(link, &format!("no greeting came within {timeout_ms} ms"), burst);
+        }
+        let quiet_ms = self.options.quiet_timeout_ms;
+        let is_quiet = |id: &LinkId| self.links.get(id).is_some_and(|link| now.since(link.heard) > quiet_ms);
+        let pulses = self.up.iter().filter(|((_, lane), id)| *lane == Lane::Pulse && is_quiet(id));
+        for peer in pulses.map(|((peer, _), _)| *peer).collect::<Vec<_>>() {
+            for link in self.of_peer(peer).collect::<Vec<_>>() {
+                self.end(now, link, &format!("no heartbeat came for {quiet_ms} ms"), burst);
+            }
         }
     }
 

@@ -29,6 +29,7 @@ fn options(me: u8) -> LinkOptions {
         cluster: ClusterId(7),
         incarnation: u64::from(me) * 1000,
         handshake_timeout_ms: 2000,
+        quiet_timeout_ms: 1500,
     }
 }
 
@@ -264,6 +265,28 @@ fn a_greeting_has_its_time() {
     effects(&mut one);
     one.on_tick(T.plus(100_000), &mut burst);
     assert!(!one.has_effects(), "{up:?} has greeted");
+}
+
+#[test]
+fn a_server_without_heartbeats_loses_all_its_links() {
+    let mut one = links(1);
+    let (main, _) = accept(&mut one, Port::Quorum, &hello(3, 1, Lane::Main));
+    let (other, _) = accept(&mut one, Port::Quorum, &hello(2, 1, Lane::Main));
+    let (pulse, _) = accept(&mut one, Port::Election, &hello(3, 1, Lane::Pulse));
+    effects(&mut one);
+    let mut burst = PeerBurst::default();
+    let mut beat = Vec::new();
+    put(&mut beat, ServerId(3), &Message::Lead { epoch: 1 });
+    one.on_bytes(T.plus(1000), main, &beat, &mut burst);
+    burst.clear();
+    one.on_tick(T.plus(1500), &mut burst);
+    assert!(burst.is_empty());
+    one.on_tick(T.plus(1501), &mut burst);
+    assert_eq!(burst.items, [down(3, Lane::Pulse, pulse), down(3, Lane::Main, main)]);
+    let seen = effects(&mut one);
+    let line = "closing the connection to server 3 at 10.0.0.9:50 (pulse lane): no heartbeat came for 1500 ms";
+    assert_eq!(seen[..2], [Seen::Note(Level::Warn, line.into()), Seen::Close(pulse.0)]);
+    assert!(!one.up.is_empty(), "{other:?} never had a pulse lane");
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn describe(op: &FileOp) -> String {
         FileOp::Create(path) => format!("create {path}"),
         FileOp::Write { path, at, bytes } => format!("write {} bytes at {at} of {path}", bytes.len()),
         FileOp::Zero { path, at, len } => format!("zero {len} bytes at {at} of {path}"),
+        FileOp::Copy { from, to } => format!("copy {from} to {to}"),
         FileOp::Sync(path) => format!("sync {path}"),
         FileOp::Verify { path, .. } => format!("read back {path}"),
         FileOp::Rename { from, to } => format!("rename {from} to {to}"),

@@ -320,14 +320,15 @@ impl World {
 
     fn peers_of(&self, who: Who, cluster: ClusterId) -> Peers {
         let mut prng = self.prng.stream(&format!("peers of {} in life {}", who.node, who.life));
+        let ensemble = self.nodes[who.node].config.ensemble.as_ref();
         let options = LinkOptions {
             me: server_id(who.node),
             membership: membership(&self.options),
             cluster,
             incarnation: prng.next_u64(),
             handshake_timeout_ms: 1000,
+            quiet_timeout_ms: 3 * ensemble.map_or(0, |e| e.silence_ms),
         };
-        let ensemble = self.nodes[who.node].config.ensemble.as_ref();
         let backlog = ensemble.map_or(0, |e| e.peer_backlog_bytes);
         Peers::new(who, options, usize::try_from(backlog).unwrap_or(usize::MAX), prng)
     }
