@@ -20,6 +20,8 @@ struct Line {
     wire: u64,
     end: usize,
     peer: usize,
+    /// The lane, at the end that dialled.
+    dialled: Option<Lane>,
     /// Once its handshake is through.
     up: Option<Lane>,
     /// Read later: the keeper takes nothing of the main lane.
@@ -97,7 +99,7 @@ impl Peers {
                 match self.links.on_accepted(now, port, &format!("s{}", peer + 1)) {
                     Some(link) => {
                         agenda.accepted(wire);
-                        self.lines.insert(link, Line { wire, end, peer, up: None, unread: Vec::new() });
+                        self.lines.insert(link, Line { wire, end, peer, dialled: None, up: None, unread: Vec::new() });
                     }
                     None => agenda.wire_close(wire, end),
                 }
@@ -107,7 +109,7 @@ impl Peers {
                     // Not again while it lasts.
                     self.dial_at.insert((peer, lane), u64::MAX);
                     let link = self.links.on_dialed(now, server_id(peer), lane, &format!("s{}", peer + 1));
-                    self.lines.insert(link, Line { wire, end, peer, up: None, unread: Vec::new() });
+                    self.lines.insert(link, Line { wire, end, peer, dialled: Some(lane), up: None, unread: Vec::new() });
                 }
             }
             (Arrival::Bytes(bytes), Some(link)) => self.read(now, link, &bytes),
@@ -162,9 +164,7 @@ impl Peers {
     /// A connection is gone, or is left.
     fn forget(&mut self, agenda: &Agenda, link: LinkId) -> Option<Line> {
         let line = self.lines.remove(&link)?;
-        if line.end == 0
-            && let Some(lane) = agenda.net.lane(line.wire).or(line.up)
-        {
+        if let Some(lane) = line.dialled {
             self.pause(agenda, line.peer, lane);
         }
         Some(line)
