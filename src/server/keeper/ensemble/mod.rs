@@ -374,7 +374,8 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn begin_ensemble_turn(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &mut self.ensemble else { return };
         let durable = self.log.durable();
-        if durable != e.told_durable {
+        // A cut, or a new beginning behind a snapshot, counts once it is durable itself.
+        if durable != e.told_durable && !self.log.is_cutting() {
             e.told_durable = durable;
             self.zab_step(cx, Input::Durable { last: durable });
         }
