@@ -137,7 +137,8 @@ impl<M: BatchMemory> Keeper<M> {
                 self.answer_follow(cx, peer, &|epoch| Message::Snapshot { epoch, at, len: 0 });
             }
             _ => {
-                let text = format!("server {} needs a snapshot beyond {} to catch up, and there is none yet: it is taken now", peer.0, last.zxid);
+                let text =
+                    format!("server {} needs a snapshot beyond {} to catch up, and there is none yet: it is taken now", peer.0, last.zxid);
                 cx.fx.note(Level::Warn, text);
                 self.snapshots.want();
                 self.distrust(cx, peer, link, "it asks again later");

@@ -120,7 +120,9 @@ impl<M: BatchMemory> Keeper<M> {
         match &e.learning.step {
             Step::Ask if !e.settling && e.storing.is_none() && e.learning.adopting.is_none() => self.follow(cx, self.log.tail(), false),
             Step::Fetching(fetching) if !fetching.bytes.is_empty() => self.take_fetched(cx),
-            Step::Fetching(fetching) if e.learning.leader.is_none() && cx.now.mono > fetching.until => self.give_up_catching_up(fetching.from),
+            Step::Fetching(fetching) if e.learning.leader.is_none() && cx.now.mono > fetching.until => {
+                self.give_up_catching_up(fetching.from)
+            }
             Step::Receiving(_) => self.go_on_receiving(cx),
             Step::Streaming => self.take_backlog(cx),
             Step::CaughtUp => self.end_catching_up(cx),
