@@ -7,7 +7,7 @@
 
 use super::{Cx, Keeper};
 use crate::base::fatal::{Fatal, FatalError};
-use crate::base::ids::{ServerId, Zxid};
+use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::Now;
@@ -185,6 +185,13 @@ impl<M: BatchMemory> Keeper<M> {
         let learns = matches!(self.role(), Some(Role::Following { .. }));
         let waits = self.ensemble.as_ref().is_some_and(|e| !e.learning.backlog.is_empty());
         !learns || (self.log.undurable() < UNDURABLE_MAX && !waits)
+    }
+
+    /// Whose history this server holds, for handshakes: an identity without a history binds nobody. A first start that was cut short may have
+    /// left different ones.
+    #[must_use]
+    pub fn bound_cluster(&self) -> ClusterId {
+        self.ensemble.as_ref().map_or_else(|| self.log.cluster(), |e| e.zab.bound_cluster())
     }
 
     /// What this member is doing; `None` for a server that stands alone.
