@@ -203,7 +203,11 @@ impl<M: BatchMemory> Keeper<M> {
     /// Committed through here, as far as this server knows.
     #[must_use]
     pub fn committed(&self) -> Zxid {
-        self.ensemble.as_ref().map_or_else(|| self.log.durable_zxid(), |e| e.zab.committed())
+        match &self.ensemble {
+            None => self.log.durable_zxid(),
+            // A batch's header names only what is committed in the history that it continues, whoever leads now.
+            Some(e) => e.zab.committed().max(self.log.known_committed()),
+        }
     }
 
     /// Takes in what came over the links to other servers.
