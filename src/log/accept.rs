@@ -21,7 +21,7 @@ use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
 use crate::mutant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As [`recover`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
+/// As [`crate::log::recover()`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
 /// another cluster or a newer format are no damage. `damages` still tells what was accepted.
 #[must_use]
 pub fn accept_loss<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {

@@ -208,7 +208,7 @@ pub(super) fn start_peers<M: BatchMemory>(
         links: LinkOptions {
             me: ensemble.me,
             membership: ensemble.membership.clone(),
-            cluster: keeper.log().cluster(),
+            cluster: keeper.bound_cluster(),
             incarnation: entropy(),
             handshake_timeout_ms: HANDSHAKE_TIMEOUT_MS,
             quiet_timeout_ms: QUIET_FACTOR * ensemble.silence_ms,

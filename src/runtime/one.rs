@@ -146,7 +146,7 @@ impl Host {
         self.keeper.turn(&mut cx);
         // To the learners before the own disk is asked: their syncs and ours run side by side.
         if let Some(peers) = &self.peers {
-            peers.set_cluster(self.keeper.log().cluster());
+            peers.set_cluster(self.keeper.bound_cluster());
             peers.deliver(&mut self.effects.peers);
         }
         if self.effects.reboot {

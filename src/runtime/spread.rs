@@ -330,7 +330,7 @@ impl Host {
         }
         self.keeper.turn(&mut cx);
         if let Some(peers) = &self.peers {
-            peers.set_cluster(self.keeper.log().cluster());
+            peers.set_cluster(self.keeper.bound_cluster());
             peers.deliver(&mut self.effects.peers);
             peers.take_notes().iter().for_each(log_note);
             peers.hold(!self.keeper.takes_batches());

@@ -96,7 +96,9 @@ fn what_is_applied_is_durable_on_a_quorum_contiguously() {
     let mut ledger = ledger(3);
     let all = chain();
     for node in 0..2 {
-        all.iter().for_each(|(bytes, _)| drop(ledger.tap(node, bytes).unwrap()));
+        all.iter().for_each(|(bytes, _)| {
+            ledger.tap(node, bytes).unwrap();
+        });
     }
     ledger.landed(0, all[0].1);
     ledger.landed(0, all[1].1);
@@ -176,7 +178,9 @@ fn says(protocol: &mut Protocol, ledger: &mut Ledger, node: usize, message: &Mes
 fn nothing_is_said_that_is_not_durable() {
     let (mut ledger, mut protocol) = (ledger(3), Protocol::default());
     let all = chain();
-    all.iter().for_each(|(bytes, _)| drop(ledger.tap(0, bytes).unwrap()));
+    all.iter().for_each(|(bytes, _)| {
+        ledger.tap(0, bytes).unwrap();
+    });
     ledger.landed(0, all[0].1);
     ledger.started(1, &meta(1, Identity::default(), (2, 1))).unwrap();
     let position = |last| Position { current_epoch: 0, last };

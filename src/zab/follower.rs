@@ -46,6 +46,7 @@ impl Following {
 
 impl Zab {
     pub(super) fn follow(&mut self, leader: ServerId, epoch: u32, cluster: ClusterId, sink: &mut Sink<'_>) {
+        let seen_leading = !self.peers.get(&leader).is_some_and(|p| p.lead_is_early);
         self.state = State::Following(Following {
             leader,
             epoch,
@@ -58,7 +59,7 @@ impl Zab {
             beat: 0,
             acked: Default::default(),
             confirmed: 0,
-            seen_leading: false,
+            seen_leading,
             heard_at: self.now,
             progress_at: self.now,
         });
@@ -117,6 +118,7 @@ impl Zab {
         if let Some(pulse) = p.pulse.as_mut() {
             (pulse.stance, pulse.accepted_epoch) = (Stance::Leading { epoch, established: false }, epoch);
             pulse.cluster = cluster;
+            p.lead_is_early = true;
             p.heard_at = heard.or(p.heard_at);
         }
     }

@@ -8,6 +8,7 @@ use crate::base::memory::BatchMemory;
 use crate::base::time::Now;
 use crate::model::request::{Connect, Connected};
 use crate::model::txn::{OpRef, PASSWORD_BYTES};
+use crate::server::mail::Then;
 use crate::wire::client::connect::decode_connect;
 use std::net::SocketAddr;
 
@@ -41,6 +42,12 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// The handshake (ZooKeeper: `ZooKeeperServer.processConnectRequest`).
     pub(super) fn on_connect(&mut self, cx: &mut Cx<'_, M>, id: ConnId, body: &[u8], received_ns: u64) {
+        if self.conns.find(id).is_none() {
+            // It was opened before this keeper began anew from a snapshot.
+            let outbox = cx.fx.outboxes.of(id.front());
+            let from = outbox.bytes.len();
+            return outbox.book(id, from, 0, Then::Close);
+        }
         let Some(idx) = self.ready_to_hear(id, body.len()) else { return };
         self.stats.connect_requests += 1;
         let connect = match decode_connect(body) {
@@ -115,6 +122,15 @@ impl<M: BatchMemory> Keeper<M> {
             if let Some(conn) = self.conns.get_mut(idx) {
                 conn.phase = Phase::Joining;
                 conn.session = connect.session;
+            }
+            // Whoever holds the session here is closed at once: what it sends later mustn't be forwarded behind what the new one sends.
+            if self.sessions.check_password(connect.session, connect.password)
+                && let Some(old) = self.sessions.get(connect.session).and_then(|known| known.conn)
+                && old != idx
+            {
+                self.sessions.detach(connect.session, old);
+                self.watches.drop_conn(old);
+                replies::close(&mut self.conns, cx.fx, old);
             }
             let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
             return self.forward_attach(cx, idx, (connect.session, timeout_ms), connect.password, with_read_only, received_ns);

@@ -250,7 +250,9 @@ impl<M: BatchMemory> Keeper<M> {
     /// Whether requests may be handed in; if not, the host leaves the sockets unread until a turn changes that.
     #[must_use]
     pub fn takes_more(&self) -> bool {
-        self.log.stats().held < self.options.batches_held_max && !self.is_waiting_for_leader()
+        // A member that ends answers what it has; a client that goes on asking would keep it from that.
+        let ends = self.stopping && self.ensemble.is_some();
+        self.log.stats().held < self.options.batches_held_max && !self.is_waiting_for_leader() && !ends
     }
 
     /// Whether there is work that no mail will bring: the host runs another turn soon.

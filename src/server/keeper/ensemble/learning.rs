@@ -82,8 +82,12 @@ pub(super) struct Learning {
     /// Whom it follows, in which epoch.
     pub(super) leader: Option<(ServerId, u32)>,
     pub(super) step: Step,
-    /// Connections of forwarded requests without a verdict, in order.
-    pub(super) asked: VecDeque<ConnId>,
+    /// Connections of forwarded requests without a verdict, in order, and the bytes of each.
+    pub(super) asked: VecDeque<(ConnId, usize)>,
+    /// All of them.
+    pub(super) asked_bytes: usize,
+    /// Bytes of `forward` that are counted.
+    pub(super) counted: usize,
     /// Items that leave at the end of the turn.
     pub(super) forward: Vec<u8>,
     /// Sessions heard of since the last report.

@@ -7,7 +7,7 @@
 
 use super::{Cx, Keeper};
 use crate::base::fatal::{Fatal, FatalError};
-use crate::base::ids::{ServerId, Zxid};
+use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::Now;
@@ -187,6 +187,13 @@ impl<M: BatchMemory> Keeper<M> {
         !learns || (self.log.undurable() < UNDURABLE_MAX && !waits)
     }
 
+    /// Whose history this server holds, for handshakes: an identity without a history binds nobody. A first start that was cut short may have
+    /// left different ones.
+    #[must_use]
+    pub fn bound_cluster(&self) -> ClusterId {
+        self.ensemble.as_ref().map_or_else(|| self.log.cluster(), |e| e.zab.bound_cluster())
+    }
+
     /// What this member is doing; `None` for a server that stands alone.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
@@ -196,7 +203,11 @@ impl<M: BatchMemory> Keeper<M> {
     /// Committed through here, as far as this server knows.
     #[must_use]
     pub fn committed(&self) -> Zxid {
-        self.ensemble.as_ref().map_or_else(|| self.log.durable_zxid(), |e| e.zab.committed())
+        match &self.ensemble {
+            None => self.log.durable_zxid(),
+            // A batch's header names only what is committed in the history that it continues, whoever leads now.
+            Some(e) => e.zab.committed().max(self.log.known_committed()),
+        }
     }
 
     /// Takes in what came over the links to other servers.
@@ -374,7 +385,8 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn begin_ensemble_turn(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &mut self.ensemble else { return };
         let durable = self.log.durable();
-        if durable != e.told_durable {
+        // A cut, or a new beginning behind a snapshot, counts once it is durable itself.
+        if durable != e.told_durable && !self.log.is_cutting() {
             e.told_durable = durable;
             self.zab_step(cx, Input::Durable { last: durable });
         }

@@ -116,6 +116,11 @@ impl<M: BatchMemory> Keeper<M> {
     /// Asks the leader anew what it has.
     fn give_up_receiving(&mut self, cx: &mut Cx<'_, M>, why: &str) {
         self.complain(cx, &format!("{why}; asking anew"));
+        // On a new connection, which comes after a pause: a full disk isn't asked in a loop.
+        let main = self.ensemble.as_ref().and_then(|e| e.learning.leader.and_then(|(leader, _)| e.link(leader, Lane::Main)));
+        if let Some(link) = main {
+            cx.fx.peers.close(link);
+        }
         let Some(e) = &mut self.ensemble else { return };
         let Step::Receiving(receiving) = std::mem::replace(&mut e.learning.step, Step::Ask) else { return };
         let removal = receiving.installer.abort();
