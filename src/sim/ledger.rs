@@ -283,6 +283,34 @@ impl Ledger {
     /// # Errors
     /// When something durable is lost, or something is there that nobody wrote.
     pub fn recovered(&mut self, node: usize, end: Identity) -> Result<(), String> {
+        let path = self.path_to(end)?;
+        let kept = self.is_kept(node, end);
+        let holding = &mut self.holdings[node];
+        if kept.is_err() {
+            if !holding.excused {
+                return kept;
+            }
+            holding.end = end;
+            self.losses += 1;
+        }
+        holding.log = path;
+        holding.landed.clear();
+        Ok(())
+    }
+
+    /// Whether a log that ends at `end` holds what the server had made durable.
+    ///
+    /// # Errors
+    /// When it doesn't, or nobody wrote it.
+    pub fn is_kept(&self, node: usize, end: Identity) -> Result<(), String> {
+        let path = self.path_to(end)?;
+        let durable = self.holdings[node].end;
+        let kept = at(&path, durable.zxid).is_some_and(|found| same(found, durable)) || path[0].zxid > durable.zxid;
+        if kept { Ok(()) } else { Err(format!("durable through {durable:?}, recovered through {end:?}: a lost write")) }
+    }
+
+    /// All batches from the beginning, or from a snapshot, through `end`.
+    fn path_to(&self, end: Identity) -> Result<Vec<Identity>, String> {
         let mut path = Vec::new();
         let mut at_batch = end;
         while let Some(written) = self.batches.get(&at_batch) {
@@ -295,18 +323,7 @@ impl Ledger {
         }
         path.push(at_batch);
         path.reverse();
-        let holding = &mut self.holdings[node];
-        let kept = |i: Identity| at(&path, i.zxid).is_some_and(|found| same(found, i)) || path[0].zxid > i.zxid;
-        if !holding.excused && !kept(holding.end) {
-            return Err(format!("durable through {:?}, recovered through {end:?}: a lost write", holding.end));
-        }
-        if !kept(holding.end) {
-            holding.end = end;
-            self.losses += 1;
-        }
-        holding.log = path;
-        holding.landed.clear();
-        Ok(())
+        Ok(path)
     }
 
     fn truth_has(&self, zxid: Zxid) -> bool {

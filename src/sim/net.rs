@@ -32,6 +32,8 @@ struct End {
     held: usize,
     /// Its own kernel gave it up: nothing is waited for any more.
     broken: bool,
+    /// Its host went down: nobody there answers.
+    dead: bool,
 }
 
 /// One connection. End 0 dialled, end 1 accepted.
@@ -73,9 +75,15 @@ impl Net {
         self.blocked[from][to]
     }
 
-    /// Whether some direction is blocked.
+    /// Whether some direction is blocked, or somebody uses a connection that the other end has given up.
     #[must_use]
     pub fn is_troubled(&self) -> bool {
+        self.is_blocked_anywhere() || self.wires.values().any(|w| w.ends[0].open != w.ends[1].open)
+    }
+
+    /// Whether some direction is blocked.
+    #[must_use]
+    pub fn is_blocked_anywhere(&self) -> bool {
         self.blocked.iter().flatten().any(|b| *b)
     }
 
@@ -123,7 +131,7 @@ impl Agenda {
     pub fn dial(&mut self, who: Who, peer: usize, peer_life: Option<u64>, lane: Lane) -> u64 {
         let id = self.net.next;
         self.net.next += 1;
-        let end = |who: Who, open: bool| End { who, open, coming: VecDeque::new(), last_us: 0, held: 0, broken: false };
+        let end = |who: Who, open: bool| End { who, open, coming: VecDeque::new(), last_us: 0, held: 0, broken: false, dead: false };
         let far = Who { node: peer, life: peer_life.unwrap_or(0) };
         self.net.wires.insert(id, Wire { lane, ends: [end(who, true), end(far, false)] });
         let blocked = self.net.is_blocked(who.node, peer) || self.net.is_blocked(peer, who.node);
@@ -150,8 +158,16 @@ impl Agenda {
 
     /// A server sends bytes on its end.
     pub fn wire_send(&mut self, wire: u64, end: usize, bytes: Vec<u8>) {
-        if self.net.wires.get(&wire).is_some_and(|w| w.ends[1 - end].open) && !bytes.is_empty() {
-            self.towards(wire, 1 - end, Arrival::Bytes(bytes), 0);
+        let Some(known) = self.net.wires.get_mut(&wire).filter(|_| !bytes.is_empty()) else { return };
+        if known.ends[1 - end].open {
+            return self.towards(wire, 1 - end, Arrival::Bytes(bytes), 0);
+        }
+        if !known.ends[1 - end].dead && known.ends[end].open {
+            // A living kernel says at once that the connection is no more.
+            let own = &mut known.ends[end];
+            own.coming.clear();
+            own.last_us = self.now_us;
+            self.towards(wire, end, Arrival::Gone, 0);
         }
     }
 
@@ -226,6 +242,7 @@ impl Agenda {
             let other = 1 - end;
             if let Some(known) = self.net.wires.get_mut(&wire) {
                 known.ends[end].open = false;
+                known.ends[end].dead = abruptly;
                 known.ends[end].coming.clear();
                 if !known.ends[other].open {
                     self.net.wires.remove(&wire);

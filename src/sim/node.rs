@@ -76,6 +76,8 @@ pub struct Node {
     pub disk_steps: u64,
     /// It ends at that step of its disk, or a little later when it isn't busy.
     pub end_at_step: Option<(u64, Ending)>,
+    /// It ends once one of its shards is durable beyond another, or at that time.
+    pub end_when_torn: Option<(u64, Ending)>,
     /// What its process said last that it does.
     pub role: Role,
     /// How long it stays down when it ends, in microseconds.
@@ -156,6 +158,7 @@ impl Node {
             failed: false,
             disk_steps: 0,
             end_at_step: None,
+            end_when_torn: None,
             role: if options.servers == 1 { Role::Alone } else { Role::Looking },
             down_us: 50_000,
             paused: None,

@@ -268,7 +268,8 @@ impl Options {
         options.cache_kb = pick(p, &[0, 1, 16, 1024]) as u32;
         options.start_ms = pick(p, &[0, 100, 2000]) as u32;
         options.requests = p.between(30, 250) as u32;
-        options.think_ms = pick(p, &[5, 40, 200]) as u32;
+        options.think_ms = pick(p, &[1, 5, 40, 200]) as u32;
+        options.full_ms = if p.chance(1, 8) { p.between(200, 4000) as u32 } else { 0 };
         options.session_timeout_ms = pick(p, &[2000, 4000, 8000]) as u32;
         options.endings = 0;
         options.mail_us = pick(p, &[0, 20, 500]) as u32;

@@ -38,6 +38,8 @@ pub struct Replay {
     done: usize,
     auth: AuthOptions,
     sessions: BTreeMap<SessionId, Member>,
+    /// The number of each session's last request that went through.
+    last_number: BTreeMap<SessionId, i32>,
     /// Closed sessions and where.
     pub closed: BTreeMap<SessionId, Zxid>,
     /// The server may say that it can't write now.
@@ -62,8 +64,18 @@ impl Replay {
     /// At the beginning of everything.
     #[must_use]
     pub fn new(options: ModelOptions, auth: AuthOptions) -> Replay {
-        let (sessions, closed) = (BTreeMap::new(), BTreeMap::new());
-        Replay { model: Model::new(options), at: Zxid::ZERO, done: 0, auth, sessions, closed, may_refuse: false, may_lag: false }
+        let (sessions, closed, last_number) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Replay {
+            model: Model::new(options),
+            at: Zxid::ZERO,
+            done: 0,
+            auth,
+            sessions,
+            last_number,
+            closed,
+            may_refuse: false,
+            may_lag: false,
+        }
     }
 
     /// The sessions that live at this place.
@@ -354,6 +366,9 @@ impl Replay {
         let idx = *by_number
             .get(&(txn.head.session, txn.head.cxid))
             .ok_or_else(|| format!("{zxid} of {} with number {}: nobody asked for it", txn.head.session, txn.head.cxid))?;
+        if let Some(last) = self.last_number.insert(txn.head.session, txn.head.cxid).filter(|last| *last >= txn.head.cxid) {
+            return Err(format!("{} went through at {zxid} behind number {last} of its session", describe(history, idx)));
+        }
         let op = OpCode::from_wire(history.asked[idx].op).ok_or("an unknown operation went through")?;
         match op {
             OpCode::Multi => coverage.hit("multi"),

@@ -99,6 +99,24 @@ fn a_write_that_went_through_twice_is_noticed() {
 }
 
 #[test]
+fn two_writes_of_a_session_in_the_wrong_order_are_noticed() {
+    is_noticed(|history, prng| {
+        let txns = history.txns();
+        let swappable = |at: &usize| {
+            let (a, b) = (&txns[*at].head, &txns[at + 1].head);
+            a.session == b.session && a.cxid > 0 && b.cxid > 0
+        };
+        let places: Vec<usize> = (0..txns.len() - 1).filter(swappable).collect();
+        let Some(at) = pick(prng, &places) else { return false };
+        let (first, second) = (txns[at].head.zxid, txns[at + 1].head.zxid);
+        let txns = &mut history.ledger.txns;
+        txns.swap(at, at + 1);
+        (txns[at].head.zxid, txns[at + 1].head.zxid) = (first, second);
+        true
+    });
+}
+
+#[test]
 fn an_acknowledged_write_that_says_it_failed_is_noticed() {
     is_noticed(|history, prng| {
         let Some(idx) = pick(prng, &answered(history, |op, err| WRITES.contains(&op) && err == 0)) else { return false };

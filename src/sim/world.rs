@@ -172,7 +172,7 @@ impl World {
             let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
             self.agenda.after(at, Event::WallJump { node });
         }
-        if self.options.full_ms > 0 {
+        if self.options.full_ms > 0 && self.nodes.len() == 1 {
             let at = self.prng.between(1000, 1_000_000);
             let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
             self.agenda.after(at, Event::Full { node, full: true });
@@ -197,6 +197,12 @@ impl World {
             }
             for node in 0..self.nodes.len() {
                 if let Some(ending) = self.nodes[node].due_end(self.options.shards) {
+                    self.end(node, ending)?;
+                }
+                if let Some((until_us, ending)) = self.nodes[node].end_when_torn
+                    && (self.history.ledger.is_partly_durable(node) || time >= until_us)
+                {
+                    self.nodes[node].end_when_torn = None;
                     self.end(node, ending)?;
                 }
             }

@@ -4,6 +4,7 @@
 //! whatever was acknowledged must survive.
 
 use super::{Event, Stage, World};
+use crate::server::boot::recover_server;
 use crate::sim::disk::SimDisk;
 use crate::sim::node::Server;
 use crate::sim::options::Ending;
@@ -19,6 +20,7 @@ enum Kind {
     Break,
     Slow,
     Wipe,
+    Full,
 }
 
 /// After the last fault, however few requests got through.
@@ -59,6 +61,7 @@ impl World {
             return Ok(());
         }
         self.faults_left -= 1;
+        self.nothing_durable_would_be_lost()?;
         let o = &self.options;
         let weights = [
             (Kind::Crash, o.crashes),
@@ -68,6 +71,7 @@ impl World {
             (Kind::Break, o.breaks),
             (Kind::Slow, o.slows),
             (Kind::Wipe, o.wipes),
+            (Kind::Full, if o.full_ms > 0 { 3 } else { 0 }),
         ];
         let total = weights.iter().map(|(_, w)| u64::from(*w)).sum::<u64>().max(1);
         let mut at = self.prng.below(total);
@@ -97,6 +101,7 @@ impl World {
             Kind::Break => self.break_links(),
             Kind::Slow => self.slow_down(),
             Kind::Wipe => self.wipe()?,
+            Kind::Full => self.fill_up(),
         }
         self.next_fault();
         Ok(())
@@ -132,7 +137,11 @@ impl World {
         for (nth, node) in chosen.into_iter().enumerate() {
             let late = staged && nth > count / 2;
             self.nodes[node].down_us = if late { back_us + 3_000_000 } else { back_us + self.prng.between(0, 20_000) };
-            if ending != Ending::Stop && self.prng.chance(1, 2) {
+            if ending != Ending::Stop && self.options.shards > 1 && self.prng.chance(1, 3) {
+                // Once a shard is ahead of another.
+                let patience_us = self.agenda.now_us + 500_000;
+                self.nodes[node].end_when_torn = Some((patience_us, ending));
+            } else if ending != Ending::Stop && self.prng.chance(1, 2) {
                 let steps = self.nodes[node].disk_steps;
                 self.nodes[node].end_at_step = Some((steps + self.prng.between(1, 12), ending));
             } else {
@@ -191,7 +200,7 @@ impl World {
     }
 
     pub(super) fn heal(&mut self, number: u64) {
-        if number == self.partitions && self.agenda.net.is_troubled() {
+        if number == self.partitions && self.agenda.net.is_blocked_anywhere() {
             self.agenda.say(|| "the network is whole again".to_owned());
             self.agenda.block(&[]);
         }
@@ -262,6 +271,31 @@ impl World {
         self.agenda.after(for_us, Event::SlowEnds { node });
     }
 
+    /// A device has no room for a time.
+    fn fill_up(&mut self) {
+        let node = self.victim();
+        self.coverage.hit(if self.leader() == Some(node) { "leader-disk-full" } else { "disk-full" });
+        let for_us = u64::from(self.options.full_ms) * 1000;
+        self.agenda.after(0, Event::Full { node, full: true });
+        self.agenda.after(for_us, Event::Full { node, full: false });
+    }
+
+    /// If the power failed everywhere now and nothing were kept that needn't be, every server would find what it said was durable.
+    fn nothing_durable_would_be_lost(&mut self) -> Result<(), String> {
+        for node in &self.nodes {
+            if node.up().is_none() || node.rotten || self.history.ledger.is_excused(node.idx) {
+                continue;
+            }
+            let mut disk = node.disk.clone();
+            disk.power_fails(&mut || false);
+            let boot = recover_server(&disk, &node.config, &mut node.boot_prng.clone());
+            let boot = boot.map_err(|e| format!("server {} wouldn't start after a power failure: {e}", node.idx + 1))?;
+            let kept = self.history.ledger.is_kept(node.idx, boot.history_end());
+            kept.map_err(|what| format!("server {}, if the power failed: {what}", node.idx + 1))?;
+        }
+        Ok(())
+    }
+
     /// A server loses its disk and starts with an empty one.
     fn wipe(&mut self) -> Result<(), String> {
         let node = self.victim();
@@ -300,7 +334,7 @@ impl World {
             self.resume(node);
             self.slow_ends(node);
             let known = &mut self.nodes[node];
-            (known.full, known.end_at_step, known.down_us) = (false, None, 50_000);
+            (known.full, known.end_at_step, known.end_when_torn, known.down_us) = (false, None, None, 50_000);
             if let Some(life) = known.up_mut() {
                 life.cut_turn = None;
             }
