@@ -20,7 +20,7 @@ struct Line {
     wire: u64,
     end: usize,
     peer: usize,
-    /// The lane, at the end that dialled.
+    /// What it was dialled for.
     dialled: Option<Lane>,
     /// Once its handshake is through.
     up: Option<Lane>,
