@@ -30,7 +30,7 @@ import sys
 import time
 
 HOST = "127.0.0.1"
-SERVES_S = 40            # a JVM on a loaded machine; Ringkeeper needs a fraction of it
+SERVES_S = 90            # a JVM on a loaded machine; Ringkeeper needs a fraction of it
 STOP_S = 5               # Ringkeeper's promise
 STOP_ZOOKEEPER_S = 20
 # A machine that builds beside the tests may leave a process standing for a second, which must not look like a dead server
