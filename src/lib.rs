@@ -15,6 +15,7 @@ pub mod tree;
 pub mod session;
 pub mod auth;
 pub mod prep;
+pub mod zab;
 pub mod log;
 pub mod snapshot;
 pub mod wire;

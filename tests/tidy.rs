@@ -13,13 +13,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["base", "model"]),
     ("auth", &["base", "model"]),
     ("prep", &["base", "model", "tree", "session"]),
+    ("zab", &["base", "model"]),
     ("log", &["base", "model"]),
     ("snapshot", &["base", "model"]),
     ("wire", &["base", "model"]),
-    ("server", &["base", "model", "tree", "session", "auth", "prep", "log", "snapshot", "wire"]),
-    ("runtime", &["base", "model", "tree", "session", "auth", "prep", "log", "snapshot", "wire", "server"]),
-    ("sim", &["base", "model", "tree", "session", "auth", "prep", "log", "snapshot", "wire", "server"]),
-    ("cli", &["base", "model", "tree", "session", "auth", "prep", "log", "snapshot", "wire", "server", "runtime"]),
+    ("server", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire"]),
+    ("runtime", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server"]),
+    ("sim", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server"]),
+    ("cli", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server", "runtime"]),
 ];
 
 /// Files that may hold `unsafe`, each use with its reason beside it.

@@ -8,18 +8,23 @@ use super::files::{DiskFiles, Roots};
 use super::limits;
 use super::listener::{any_ip, listen};
 use super::one;
+use super::peers::{PeerOptions, Peers};
 use super::placement;
 use super::script::run_script;
 use super::shard::{ShardOptions, SyncMethod};
+use super::wake::Wake;
 use super::{signals, spread};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::ShardId;
+use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
 use crate::model::file::Files;
 use crate::server::boot::{Boot, recover_server};
 use crate::server::config::{Config, LogSync, Placement};
 use crate::server::front::FrontOptions;
+use crate::server::keeper::Keeper;
+use crate::server::links::LinkOptions;
 use crate::server::note::RateLimit;
 use crossbeam::channel::Receiver;
 use glommio::{LocalExecutorBuilder, PoolPlacement};
@@ -80,6 +85,10 @@ pub(super) fn complain(limit: &mut RateLimit, now: MonoMs, text: &str) {
 
 /// How long a client may leave replies unread.
 const STUCK_TIMEOUT_MS: u64 = 30_000;
+/// How long a connection of another server may take to greet.
+const HANDSHAKE_TIMEOUT_MS: u64 = 5000;
+/// Silences after which the connections to a server are opened anew; the keeper counts it as gone after one.
+const QUIET_SILENCES: u64 = 2;
 /// Accept queue unless configured.
 const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
 
@@ -145,7 +154,7 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
             let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
-            Ok(one::run(prepared, keeper, sockets, startup).await)
+            one::run(&config, prepared, keeper, sockets, startup).await
         })
         .map_err(|e| FatalError::new(Fatal::IoUring, format!("the executor can't start: {e}")))?;
     handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the executor ended by a panic: {e}")))?
@@ -185,6 +194,30 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
         })?;
     }
     Ok(boot)
+}
+
+/// The links to the other servers, if this one is a member of an ensemble.
+pub(super) fn start_peers<M: BatchMemory>(
+    config: &Config,
+    keeper: &Keeper<M>,
+    clock: Clock,
+    wake: Wake,
+) -> Result<Option<Peers>, FatalError> {
+    let Some(ensemble) = &config.ensemble else { return Ok(None) };
+    let options = PeerOptions {
+        links: LinkOptions {
+            me: ensemble.me,
+            membership: ensemble.membership.clone(),
+            cluster: keeper.log().cluster(),
+            incarnation: entropy(),
+            handshake_timeout_ms: HANDSHAKE_TIMEOUT_MS,
+            quiet_timeout_ms: ensemble.silence_ms.saturating_mul(QUIET_SILENCES),
+        },
+        listen_on_all_ips: ensemble.listen_on_all,
+        backlog_bytes: usize::try_from(ensemble.peer_backlog_bytes).unwrap_or(usize::MAX),
+        seed: entropy(),
+    };
+    Peers::start(options, clock, wake).map(Some)
 }
 
 /// 64 bits of the kernel's randomness.

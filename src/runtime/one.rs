@@ -1,20 +1,25 @@
 //! All roles on one executor: no hop, no copy between them. Tasks collect, one turn does the work.
 
-use super::boot::{Ending, Prepared};
+use super::boot::{Ending, Prepared, boot, start_peers};
 use super::figures::{self, Measured};
+use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
+use super::peers::Peers;
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
+use crate::base::fatal::FatalError;
 use crate::base::ids::{FrontId, ShardId};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect};
+use crate::log::{DiskDone, DiskEffect, serve_read};
 use crate::model::file::Script;
+use crate::server::config::Config;
 use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::Burst;
+use crate::server::peer_mail::PeerBurst;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +37,9 @@ struct Host {
     burst: Burst,
     dones: Vec<DiskDone>,
     fronts: Fronts,
+    /// Links to the other servers of an ensemble.
+    peers: Option<Peers>,
+    mail: PeerBurst,
     shards: Vec<ShardDisk<DmaMemory>>,
     /// Results of scripts, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
@@ -46,18 +54,22 @@ struct Host {
 
 /// Runs the server on the current executor until it ends.
 pub(super) async fn run(
+    config: &Config,
     prepared: Prepared,
     mut keeper: Keeper<DmaMemory>,
     sockets: Vec<socket2::Socket>,
     startup: Vec<DiskEffect<DmaMemory>>,
-) -> Ending {
+) -> Result<Ending, FatalError> {
     keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
     let wake = Wake::default();
     let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone());
     let shards =
         (0..prepared.shards).map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.shard.clone(), wake.clone())).collect();
     let measured = figures::start(&prepared);
+    let peers = start_peers(config, &keeper, prepared.clock, wake.clone())?;
     let mut host = Host {
+        peers,
+        mail: PeerBurst::default(),
         keeper,
         pool: DmaPool,
         effects: Effects::new(1),
@@ -85,7 +97,10 @@ pub(super) async fn run(
         wake.rung().await;
         host.tick_due = due.replace(false);
         if let Some(ending) = host.turn() {
-            return ending;
+            return Ok(ending);
+        }
+        if std::mem::take(&mut host.effects.reboot) {
+            host.reboot(config)?;
         }
     }
 }
@@ -110,6 +125,11 @@ impl Host {
         for done in self.dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
         }
+        if let Some(peers) = &self.peers {
+            peers.with_burst(|mail| std::mem::swap(mail, &mut self.mail));
+            self.keeper.on_peers(&mut cx, &self.mail);
+            self.mail.clear();
+        }
         self.fronts.with_burst(|burst| std::mem::swap(burst, &mut self.burst));
         self.keeper.on_burst(&mut cx, &self.burst);
         self.burst.clear();
@@ -118,12 +138,24 @@ impl Host {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
+        // To the learners before the own disk is asked: their syncs and ours run side by side.
+        if let Some(peers) = &self.peers {
+            peers.set_cluster(self.keeper.log().cluster());
+            peers.deliver(&mut self.effects.peers);
+        }
         self.carry_out_disk();
         self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
         self.fronts.hold(!self.keeper.takes_more());
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         for complaint in self.fronts.take_complaints() {
             self.prepared.complain(now.mono, &complaint);
+        }
+        if let Some(peers) = &self.peers {
+            peers.take_notes().iter().for_each(log_note);
+            peers.hold(!self.keeper.takes_batches());
+            if self.tick_due {
+                peers.tick();
+            }
         }
         if self.tick_due {
             self.fronts.tick();
@@ -132,6 +164,25 @@ impl Host {
             self.again.ring();
         }
         self.ending(now.mono)
+    }
+
+    /// The keeper asked to begin anew from the files: a snapshot of the leader is there. Its clients are gone, its disk is at rest; the links
+    /// to the other servers begin anew too, so that nothing of before reaches the new keeper.
+    fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
+        let booted = boot(config, &self.prepared)?;
+        let (keeper, startup) = booted.keeper(config, 1, self.prepared.clock.now());
+        self.keeper = keeper;
+        self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
+        self.dones.clear();
+        // What the old keeper still waited for (a read, a removal) reports to nobody.
+        self.scripted = Rc::default();
+        self.effects.disk.extend(startup);
+        self.carry_out_disk();
+        if let Some(peers) = &self.peers {
+            peers.restart();
+        }
+        self.wake.ring();
+        Ok(())
     }
 
     fn ending(&mut self, now: MonoMs) -> Option<Ending> {
@@ -164,7 +215,16 @@ impl Host {
                     let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
                     glommio::spawn_local(async move {
                         let result = blocking(roots, script).await;
-                        scripted.borrow_mut().push(DiskDone { ticket, result });
+                        scripted.borrow_mut().push(DiskDone::of(ticket, result));
+                        wake.ring();
+                    })
+                    .detach();
+                }
+                DiskEffect::Read { request, ticket } => {
+                    let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    glommio::spawn_local(async move {
+                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        scripted.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
                     .detach();

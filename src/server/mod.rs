@@ -9,6 +9,7 @@
 //! Nobody ever waits: a role is handed mail, leaves effects and returns.
 
 pub mod boot;
+mod findings;
 pub mod config;
 pub mod front;
 pub mod keeper;

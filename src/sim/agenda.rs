@@ -5,7 +5,7 @@ use super::trace::Trace;
 use crate::base::ids::ConnId;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
-use crate::log::DiskDone;
+use crate::log::{DiskDone, ReadRequest};
 use crate::model::file::Ticket;
 use crate::server::mail::Outbox;
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ pub enum Event {
     Turn { life: u64 },
     Wanted { life: u64 },
     Tick { life: u64 },
+    ReadEnds { life: u64, ticket: Ticket, request: Box<ReadRequest> },
     AppendEnds { life: u64, ticket: Ticket },
     ScriptStep { life: u64, lane: usize },
     DiskDone { life: u64, done: Box<DiskDone> },

@@ -367,6 +367,7 @@ impl Life {
                         agenda.disk(Event::ScriptStep { life: self.number, lane });
                     }
                 }
+                DiskEffect::Read { request, ticket } => agenda.disk(Event::ReadEnds { life: self.number, ticket, request }),
             }
         }
         Ok(())

@@ -318,6 +318,7 @@ impl World {
                     life.tick(agenda);
                 }
             }
+            Event::ReadEnds { life, ticket, request } => self.read_ends(life, ticket, &request),
             Event::AppendEnds { life, ticket } => self.append_ends(life, ticket),
             Event::ScriptStep { life, lane } => self.script_step(life, lane),
             Event::DiskDone { life, done } => {

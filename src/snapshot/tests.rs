@@ -7,7 +7,7 @@ use crate::model::image::{AclImage, ImageSink, NodeImage, SessionImage};
 use crate::model::stat::PersistedStat;
 use std::collections::BTreeMap;
 
-const HEAD: Head = Head { zxid: Zxid(0x1_0000_0007), cluster: ClusterId(9), generation: 3 };
+const HEAD: Head = Head { zxid: Zxid(0x1_0000_0007), cluster: ClusterId(9), generation: 3, checksum: 0x0102_0304_0506_0708 };
 
 /// Carries out scripts the way a host does.
 #[derive(Default)]

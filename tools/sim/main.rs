@@ -112,7 +112,7 @@ fn choose(name: &str) -> Result<(), String> {
 /// As `ringkeeper serve FILE`, which has no faults to switch on.
 fn serve(file: std::path::PathBuf) -> ExitCode {
     runtime::end_on_panic();
-    let status = cli::run(Command::Serve { file: Some(file), settings: Settings::default() });
+    let status = cli::run(Command::Serve { file: Some(file), settings: Settings::default(), bootstrap: false, end_with_parent: false });
     runtime::flush_logging();
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }

@@ -5,7 +5,7 @@ use crate::base::ids::{ClusterId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect, Log, LogFull, LogOptions, Recovery, recover};
+use crate::log::{DiskDone, DiskEffect, Identity, Log, LogFull, LogOptions, Recovery, recover};
 use crate::model::file::{DiskError, FileOp, Ticket};
 use crate::model::ops::OpBuf;
 use crate::model::txn::{OpRef, TxnHead};
@@ -58,7 +58,13 @@ pub(super) fn tiny(shards: u8) -> LogOptions {
         batch_records_max: 5,
         batches_held_max: 12,
         mark_interval_ms: 100,
+        ..LogOptions::default()
     }
+}
+
+/// The position of a snapshot that doesn't name its batch.
+pub(super) fn after(zxid: Zxid) -> Identity {
+    Identity { zxid, checksum: 0 }
 }
 
 pub(super) fn head(zxid: Zxid) -> TxnHead {
@@ -120,7 +126,7 @@ impl Driver {
         self.log = None;
         self.running.clear();
         let disk = self.disk.clone();
-        let recovery = recover(&disk, self.snapshot, &self.options, CLUSTER);
+        let recovery = recover(&disk, after(self.snapshot), &self.options, CLUSTER);
         assert!(!recovery.case.is_damage(), "{:?}: {:#?}", recovery.case, recovery.damages);
         self.check(&recovery);
         let letter = recovery.case.letter();
@@ -187,6 +193,7 @@ impl Driver {
                     let lane = shard.map_or(99, |s| 100 + s.idx());
                     Running { lane, ticket, steps: script.ops.into_iter().map(Step::Op).collect() }
                 }
+                DiskEffect::Read { .. } => panic!("nobody asked for a read"),
             });
         }
         let log = self.log.as_mut().unwrap();
@@ -228,7 +235,7 @@ impl Driver {
         if failed.is_some() || self.running[idx].steps.is_empty() {
             let ticket = self.running.remove(idx).ticket;
             let result = failed.map_or(Ok(()), Err);
-            self.with_log(|log, out| assert!(log.on_disk(DiskDone { ticket, result }, out)));
+            self.with_log(|log, out| assert!(log.on_disk(DiskDone::of(ticket, result), out)));
         }
     }
 
@@ -236,7 +243,7 @@ impl Driver {
     pub(super) fn fail_lane(&mut self, lane: usize, error: DiskError) {
         let idx = self.running.iter().position(|r| r.lane == lane).unwrap();
         let ticket = self.running.remove(idx).ticket;
-        self.with_log(|log, out| assert!(log.on_disk(DiskDone { ticket, result: Err(error) }, out)));
+        self.with_log(|log, out| assert!(log.on_disk(DiskDone::of(ticket, Err(error)), out)));
     }
 
     pub(super) fn finish(&mut self, prng: &mut Prng) {

@@ -41,6 +41,7 @@ fn a_batch_header() {
         records: 2,
         body_checksum: 0xabcd,
         previous: identity(7),
+        committed: Zxid::new(1, 5),
     };
     let mut block = vec![0xff; 256];
     let name = replicated.write(&mut block);
@@ -71,12 +72,20 @@ fn a_segment_header_and_its_name() {
 #[test]
 fn metadata() {
     let span = Span { generation: 4, start: identity(1), end: identity(2) };
-    let meta =
-        Meta { cluster: CLUSTER, accepted_epoch: 7, current_epoch: 6, generation: 5, start: identity(2), sequence: 9, ended: vec![span] };
+    let meta = Meta {
+        cluster: CLUSTER,
+        accepted_epoch: 7,
+        current_epoch: 6,
+        repairing: true,
+        generation: 5,
+        start: identity(2),
+        sequence: 9,
+        ended: vec![span],
+    };
     let bytes = meta.encode();
     assert_eq!(hex(&bytes), META);
     assert_eq!(Meta::decode(&bytes), Ok(meta));
-    assert_eq!(inspect(&bytes, false).len(), 4);
+    assert_eq!(inspect(&bytes, false).len(), 5);
 }
 
 #[test]

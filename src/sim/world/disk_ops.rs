@@ -2,7 +2,7 @@
 
 use super::{Event, Stage, World};
 use crate::base::memory::BatchMemory;
-use crate::log::DiskDone;
+use crate::log::{DiskDone, ReadRequest, serve_read};
 use crate::model::file::{DiskError, FileOp, Ticket};
 
 impl World {
@@ -41,8 +41,17 @@ impl World {
         };
         self.agenda.trace.event(self.agenda.now_us, "append", &[append.zxids.0.0, append.zxids.1.0, u64::from(result.is_ok())]);
         self.agenda.say(|| format!("{} to {} are on disk: {}", append.zxids.0, append.zxids.1, result.is_ok()));
-        let done = Box::new(DiskDone { ticket, result });
+        let done = Box::new(DiskDone::of(ticket, result));
         self.agenda.mail_alone(Event::DiskDone { life: number, done });
+    }
+
+    /// A read sees the disk as it is when it ends, whatever is being written beside it.
+    pub(super) fn read_ends(&mut self, number: u64, ticket: Ticket, request: &ReadRequest) {
+        if self.life(number).is_none() {
+            return;
+        }
+        let outcome = serve_read(&self.disk, request);
+        self.agenda.mail(1999, Event::DiskDone { life: number, done: Box::new(DiskDone::read(ticket, outcome)) });
     }
 
     pub(super) fn script_step(&mut self, number: u64, lane: usize) {
@@ -57,7 +66,7 @@ impl World {
             let queue = life.lanes.entry(lane).or_default();
             if over {
                 queue.pop_front();
-                agenda.mail(2000 + lane, Event::DiskDone { life: number, done: Box::new(DiskDone { ticket, result }) });
+                agenda.mail(2000 + lane, Event::DiskDone { life: number, done: Box::new(DiskDone::of(ticket, result)) });
             }
             if !queue.is_empty() {
                 agenda.disk(Event::ScriptStep { life: number, lane });
