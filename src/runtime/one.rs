@@ -200,6 +200,7 @@ impl Host {
             if !settled {
                 tracing::warn!("the disk didn't settle within {STOP_MS_MAX} ms; what wasn't acknowledged may be lost");
             }
+            self.peers.iter().for_each(Peers::stop);
             return Some(Ending::Stopped);
         }
         None

@@ -372,7 +372,11 @@ impl Host {
             self.keeper.stop();
         }
         let since = self.stopping_since?;
-        (self.keeper.is_settled() || now.since(since) > STOP_MS_MAX).then_some(Ending::Stopped)
+        if !self.keeper.is_settled() && now.since(since) <= STOP_MS_MAX {
+            return None;
+        }
+        self.peers.iter().for_each(Peers::stop);
+        Some(Ending::Stopped)
     }
 
     fn carry_out_disk(&mut self) {
