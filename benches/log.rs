@@ -36,6 +36,7 @@ impl Disk {
                     let bytes = self.0.remove(&from.name).expect("a file to rename");
                     self.0.insert(to.name.clone(), bytes);
                 }
+                FileOp::Copy { .. } => panic!("a log that isn't damaged copies nothing"),
                 FileOp::Remove(path) => _ = self.0.remove(&path.name),
                 FileOp::MakeDir(_) | FileOp::Sync(_) | FileOp::SyncDir(_) | FileOp::Verify { .. } => {}
             }

@@ -21,10 +21,7 @@ use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
 use crate::mutant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that one step of a copy writes.
-const COPY_BYTES: usize = 1 << 20;
-
-/// As [`recover`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
+/// As [`crate::log::recover()`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
 /// another cluster or a newer format are no damage. `damages` still tells what was accepted.
 #[must_use]
 pub fn accept_loss<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
@@ -131,7 +128,7 @@ fn set_aside(files: &dyn Files, found: &Scan<'_>, chain: &Chain<'_, '_>, generat
         let to = FilePath::new(Volume::Log, format!("{}/{name}", dir.name));
         match files.bytes(&path) {
             Stored::Empty => {}
-            Stored::Present(bytes) => copy(&mut ops, bytes, &to),
+            Stored::Present(_) => ops.extend([FileOp::Copy { from: path, to: to.clone() }, FileOp::Sync(to)]),
             Stored::Unreadable(damage) if is_newer_format(&damage.what) => {}
             Stored::Unreadable(_) => {
                 let left = path.dir();
@@ -142,12 +139,4 @@ fn set_aside(files: &dyn Files, found: &Scan<'_>, chain: &Chain<'_, '_>, generat
     }
     ops.push(FileOp::SyncDir(dir));
     Script { ops }
-}
-
-fn copy(ops: &mut Vec<FileOp>, bytes: &[u8], to: &FilePath) {
-    ops.push(FileOp::Create(to.clone()));
-    for (idx, chunk) in bytes.chunks(COPY_BYTES).enumerate() {
-        ops.push(FileOp::Write { path: to.clone(), at: (idx * COPY_BYTES) as u64, bytes: chunk.to_vec() });
-    }
-    ops.push(FileOp::Sync(to.clone()));
 }

@@ -6,6 +6,7 @@
 
 use crate::base::ids::{ClusterId, Zxid};
 use crate::base::memory::BatchMemory;
+use crate::base::progress::Progress;
 use crate::log::batch::{Identity, Place};
 use crate::log::effect::DiskEffect;
 use crate::log::mark::Mark;
@@ -117,7 +118,7 @@ impl<M: BatchMemory> Log<M> {
         self.to_send.retain(|b| b.last() <= end.zxid);
         (self.tail, self.submitted, self.durable, self.place) = (tail, tail, tail, Place::NONE);
         self.durable_at_tick = tail.zxid;
-        self.progress = crate::base::progress::Progress::starting_at(tail.zxid.0);
+        self.progress = Progress::starting_at(tail.zxid.0);
         for segment in &mut self.old {
             end_at(segment, end.zxid);
         }

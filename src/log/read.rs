@@ -125,6 +125,12 @@ impl<M: BatchMemory> Log<M> {
         Books { meta: self.meta.clone(), floor: self.floor, upto: self.durable, segments }
     }
 
+    /// Whether the disk holds every batch after `after`, for a position that is in this log. Identities are remembered longer than batches.
+    #[must_use]
+    pub fn reaches_back_to(&self, after: Identity) -> bool {
+        after.zxid >= self.floor
+    }
+
     /// Whether segments must stay because one may be read.
     pub(super) fn is_read(&self) -> bool {
         self.pending.iter().any(|(_, what)| *what == Pending::Read)
@@ -210,6 +216,10 @@ fn locate(files: &dyn Files, at: Identity, books: &Books) -> Result<Located, Dam
     if at.zxid > books.upto.zxid {
         return Ok(Located::Before(books.upto));
     }
+    // A segment that stays may hold it, but what follows it on other shards is gone.
+    if at.zxid < books.floor {
+        return Ok(Located::Older);
+    }
     let mut before: Option<Identity> = None;
     let mut offer = |identity: Identity| {
         // A predecessor that only a snapshot names has no checksum and proves nothing.
@@ -250,6 +260,8 @@ fn first_of(books: &Books) -> Zxid {
 struct Walk<'b> {
     segment: &'b ClosedSegment,
     at: u64,
+    /// The last zxid that it met; the highest when it is through.
+    last: Zxid,
     /// The live batch before which it stands, at byte `ahead_at`.
     ahead: Option<Header>,
     ahead_at: u64,
@@ -261,7 +273,7 @@ struct Walk<'b> {
 
 impl<'b> Walk<'b> {
     fn new(segment: &'b ClosedSegment) -> Walk<'b> {
-        Walk { segment, at: SEGMENT_HEADER_BYTES, ahead: None, ahead_at: 0, window: Vec::new(), window_at: 0, worn: None }
+        Walk { segment, at: SEGMENT_HEADER_BYTES, last: Zxid::ZERO, ahead: None, ahead_at: 0, window: Vec::new(), window_at: 0, worn: None }
     }
 
     /// Stands before the first live batch that ends beyond `zxid`, if there is one.
@@ -278,11 +290,16 @@ impl<'b> Walk<'b> {
     fn step(&mut self, files: &dyn Files, books: &Books) -> Result<bool, Damage> {
         self.ahead = None;
         let end = SEGMENT_HEADER_BYTES + self.segment.capacity;
-        while self.at < end {
+        // Batches of one segment ascend, so nothing that counts lies behind its last one.
+        while self.at < end && self.last < self.segment.last {
             let at = self.at;
             let header = Header::read(self.bytes(files, at, HEADER_BYTES)?);
             match header {
-                Ok(header) if is_ours(books, &header, self.segment.shard) && header.identity.zxid <= books.upto.zxid => {
+                Ok(header) if is_ours(books, &header, self.segment.shard) => {
+                    self.last = header.identity.zxid;
+                    if self.last > books.upto.zxid {
+                        break;
+                    }
                     self.at += header.replicated.batch_bytes() as u64;
                     (self.ahead, self.ahead_at) = (Some(header), at);
                     return Ok(true);
@@ -290,11 +307,12 @@ impl<'b> Walk<'b> {
                 Err(bad) if bad != BadHeader::NoBatch && self.worn.is_none() => {
                     self.worn = Some(Damage { path: self.segment.path.name.clone(), offset: at, what: bad.to_string() });
                 }
-                // Beyond what counts: being written now, or recycled content. Batches begin at any block.
+                // Recycled content. Batches begin at any block.
                 Ok(_) | Err(_) => {}
             }
             self.at += BLOCK_BYTES as u64;
         }
+        self.last = Zxid(u64::MAX);
         Ok(false)
     }
 

@@ -124,8 +124,8 @@ impl<M: BatchMemory> Log<M> {
         assert!(options.batch_body_bytes_max > 0 && options.batch_records_max > 0, "batches of nothing");
         assert!(start.segments.len() == usize::from(options.shards), "{} first segments", start.segments.len());
         let durable = start.tail.zxid;
+        let floor = start.known.first().unwrap_or(&start.tail).zxid;
         let mut recent = Recent::new(&options, start.known);
-        let floor = recent.oldest_known().unwrap_or(start.tail).zxid;
         let recovered = start.unapplied.len();
         let closed: VecDeque<_> = start.unapplied.into_iter().map(|kept| Closed { batch: Batch::kept(kept), is_durable: true }).collect();
         closed.iter().for_each(|c| recent.keep(&c.batch));

@@ -69,6 +69,13 @@ pub enum FileOp {
         /// How many.
         len: u64,
     },
+    /// Makes a new file with the content of another one, replacing what has its name.
+    Copy {
+        /// Which file.
+        from: FilePath,
+        /// The copy.
+        to: FilePath,
+    },
     /// Makes the file's content and size durable.
     Sync(FilePath),
     /// Reads the whole file back and compares its length and checksum ([`crate::base::checksum::checksum`]); a difference is an error.

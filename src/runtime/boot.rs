@@ -87,8 +87,8 @@ pub(super) fn complain(limit: &mut RateLimit, now: MonoMs, text: &str) {
 const STUCK_TIMEOUT_MS: u64 = 30_000;
 /// How long a connection of another server may take to greet.
 const HANDSHAKE_TIMEOUT_MS: u64 = 5000;
-/// Silences after which the connections to a server are opened anew; the keeper counts it as gone after one.
-const QUIET_SILENCES: u64 = 2;
+/// A pulse lane on which nothing comes for so many times the silence is half open: it is closed and opened again.
+const QUIET_FACTOR: u64 = 3;
 /// Accept queue unless configured.
 const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
 
@@ -208,10 +208,10 @@ pub(super) fn start_peers<M: BatchMemory>(
         links: LinkOptions {
             me: ensemble.me,
             membership: ensemble.membership.clone(),
-            cluster: keeper.log().cluster(),
+            cluster: keeper.bound_cluster(),
             incarnation: entropy(),
             handshake_timeout_ms: HANDSHAKE_TIMEOUT_MS,
-            quiet_timeout_ms: ensemble.silence_ms.saturating_mul(QUIET_SILENCES),
+            quiet_timeout_ms: QUIET_FACTOR * ensemble.silence_ms,
         },
         listen_on_all_ips: ensemble.listen_on_all,
         backlog_bytes: usize::try_from(ensemble.peer_backlog_bytes).unwrap_or(usize::MAX),

@@ -104,7 +104,7 @@ fn moved(roots: &Roots, scripts: &[Script]) -> Vec<String> {
     let aside = scripts.first().into_iter().flat_map(|script| &script.ops);
     aside
         .filter_map(|op| match op {
-            FileOp::Create(to) => Some(format!("copied aside: {}", roots.resolve(to).display())),
+            FileOp::Copy { to, .. } => Some(format!("copied aside: {}", roots.resolve(to).display())),
             FileOp::Rename { from, to } => {
                 Some(format!("moved aside: {} to {}", roots.resolve(from).display(), roots.resolve(to).display()))
             }

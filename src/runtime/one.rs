@@ -20,7 +20,7 @@ use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::Burst;
 use crate::server::peer_mail::PeerBurst;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(20);
 /// How long an orderly end may take.
 const STOP_MS_MAX: u64 = 4000;
+/// How often it is looked whether the disk is at rest.
+const REST_POLL: Duration = Duration::from_millis(1);
 
 /// Everything the turn task owns.
 struct Host {
@@ -43,6 +45,8 @@ struct Host {
     shards: Vec<ShardDisk<DmaMemory>>,
     /// Results of scripts, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
+    /// Scripts and reads that were begun and whose result isn't there yet.
+    running: Rc<Cell<usize>>,
     wake: Wake,
     /// Rung for another turn when the keeper has more to do without anybody's mail.
     again: Wake,
@@ -78,6 +82,7 @@ pub(super) async fn run(
         fronts: fronts.clone(),
         shards,
         scripted: Rc::default(),
+        running: Rc::default(),
         again: ring_after_io(wake.clone()),
         wake: wake.clone(),
         measured,
@@ -91,7 +96,7 @@ pub(super) async fn run(
         glommio::spawn_local(fronts.clone().accept_all(socket)).detach();
     }
     host.prepared.announce();
-    let due = Rc::new(std::cell::Cell::new(false));
+    let due = Rc::new(Cell::new(false));
     glommio::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
     loop {
         wake.rung().await;
@@ -100,12 +105,13 @@ pub(super) async fn run(
             return Ok(ending);
         }
         if std::mem::take(&mut host.effects.reboot) {
+            host.bring_disk_to_rest().await;
             host.reboot(config)?;
         }
     }
 }
 
-async fn tick(due: Rc<std::cell::Cell<bool>>, wake: Wake) {
+async fn tick(due: Rc<Cell<bool>>, wake: Wake) {
     loop {
         glommio::timer::sleep(TICK).await;
         due.set(true);
@@ -140,8 +146,12 @@ impl Host {
         self.keeper.turn(&mut cx);
         // To the learners before the own disk is asked: their syncs and ours run side by side.
         if let Some(peers) = &self.peers {
-            peers.set_cluster(self.keeper.log().cluster());
+            peers.set_cluster(self.keeper.bound_cluster());
             peers.deliver(&mut self.effects.peers);
+        }
+        if self.effects.reboot {
+            // What the old keeper still wants (spare segments, a mark) would be done over the files that the new one begins with.
+            self.effects.disk.clear();
         }
         self.carry_out_disk();
         self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
@@ -166,12 +176,23 @@ impl Host {
         self.ending(now.mono)
     }
 
+    /// Waits until nothing of the old keeper is on its way: neither may its scripts touch the files that the new one recovers from, nor its
+    /// completions be taken for those of the new one, whose tickets count from the same number.
+    async fn bring_disk_to_rest(&self) {
+        while self.running.get() > 0 {
+            glommio::timer::sleep(REST_POLL).await;
+        }
+    }
+
     /// The keeper asked to begin anew from the files: a snapshot of the leader is there. Its clients are gone, its disk is at rest; the links
     /// to the other servers begin anew too, so that nothing of before reaches the new keeper.
     fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
         let booted = boot(config, &self.prepared)?;
         let (keeper, startup) = booted.keeper(config, 1, self.prepared.clock.now());
         self.keeper = keeper;
+        if self.stopping_since.is_some() {
+            self.keeper.stop();
+        }
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         self.dones.clear();
         // What the old keeper still waited for (a read, a removal) reports to nobody.
@@ -200,7 +221,9 @@ impl Host {
             if !settled {
                 tracing::warn!("the disk didn't settle within {STOP_MS_MAX} ms; what wasn't acknowledged may be lost");
             }
-            self.peers.iter().for_each(Peers::stop);
+            if let Some(peers) = &self.peers {
+                peers.stop();
+            }
             return Some(Ending::Stopped);
         }
         None
@@ -214,8 +237,10 @@ impl Host {
                 }
                 DiskEffect::Script { script, ticket, .. } => {
                     let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let result = blocking(roots, script).await;
+                        running.set(running.get() - 1);
                         scripted.borrow_mut().push(DiskDone::of(ticket, result));
                         wake.ring();
                     })
@@ -223,8 +248,10 @@ impl Host {
                 }
                 DiskEffect::Read { request, ticket } => {
                     let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        running.set(running.get() - 1);
                         scripted.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
@@ -233,6 +260,12 @@ impl Host {
             }
         }
     }
+}
+
+/// Counts one more that runs.
+fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
+    running.set(running.get() + 1);
+    Rc::clone(running)
 }
 
 async fn blocking(roots: super::files::Roots, script: Script) -> Result<(), crate::model::file::DiskError> {

@@ -186,7 +186,7 @@ impl Peers {
     /// Waits until reading is allowed and bytes are there, and hands them on. False: the connection is over.
     fn poll_socket(&self, id: LinkId, socket: &Rc<Socket>, cx: &mut Context<'_>) -> Poll<bool> {
         let inner = &self.0;
-        if inner.held.get() && socket.is_main.get() && !socket.is_cut() {
+        if inner.held.get() && socket.is_main.get() && !socket.is_cut() && !socket.broken.get() {
             *socket.reader.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -340,7 +340,11 @@ impl Peers {
                 self.carry_out();
             }
             // The reading task notices and tidies up.
-            Sent::Broken => socket.shut(rustix::net::Shutdown::Both),
+            Sent::Broken => {
+                socket.shut(rustix::net::Shutdown::Both);
+                socket.broken.set(true);
+                socket.resume();
+            }
         }
     }
 

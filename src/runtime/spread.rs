@@ -206,6 +206,8 @@ struct Host {
     dones: Rc<RefCell<Vec<DiskDone>>>,
     /// Results of scripts and reads, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
+    /// Scripts and reads that were begun and whose result isn't there yet.
+    running: Rc<Cell<usize>>,
     fronts: Vec<Rc<Outgoing<Outbox>>>,
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
@@ -266,6 +268,7 @@ async fn run_keeper(
         bursts,
         dones,
         scripted: Rc::default(),
+        running: Rc::default(),
         fronts,
         shards,
         held,
@@ -298,6 +301,10 @@ async fn run_keeper(
             return Ok(ending);
         }
         if std::mem::take(&mut host.effects.reboot) {
+            // As on one executor: nothing of the old keeper may reach the files or the mail of the new one.
+            while host.running.get() > 0 {
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
             host.reboot(config)?;
         }
     }
@@ -323,13 +330,16 @@ impl Host {
         }
         self.keeper.turn(&mut cx);
         if let Some(peers) = &self.peers {
-            peers.set_cluster(self.keeper.log().cluster());
+            peers.set_cluster(self.keeper.bound_cluster());
             peers.deliver(&mut self.effects.peers);
             peers.take_notes().iter().for_each(log_note);
             peers.hold(!self.keeper.takes_batches());
             if tick_due {
                 peers.tick();
             }
+        }
+        if self.effects.reboot {
+            self.effects.disk.clear();
         }
         self.carry_out_disk();
         for (front, outbox) in self.effects.outboxes.iter_mut() {
@@ -350,6 +360,9 @@ impl Host {
         let booted = boot(config, &self.prepared)?;
         let (keeper, startup) = booted.keeper(config, self.fronts.len(), self.prepared.clock.now());
         self.keeper = keeper;
+        if self.stopping_since.is_some() {
+            self.keeper.stop();
+        }
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         // What the old keeper still waited for (a read, a removal) reports to nobody.
         self.scripted = Rc::default();
@@ -375,7 +388,9 @@ impl Host {
         if !self.keeper.is_settled() && now.since(since) <= STOP_MS_MAX {
             return None;
         }
-        self.peers.iter().for_each(Peers::stop);
+        if let Some(peers) = &self.peers {
+            peers.stop();
+        }
         Some(Ending::Stopped)
     }
 
@@ -388,8 +403,10 @@ impl Host {
                 }
                 DiskEffect::Script { script, ticket, .. } => {
                     let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
+                        running.set(running.get() - 1);
                         dones.borrow_mut().push(DiskDone::of(ticket, result));
                         wake.ring();
                     })
@@ -397,8 +414,10 @@ impl Host {
                 }
                 DiskEffect::Read { request, ticket } => {
                     let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        running.set(running.get() - 1);
                         dones.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
@@ -407,4 +426,10 @@ impl Host {
             }
         }
     }
+}
+
+/// Counts one more that runs.
+fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
+    running.set(running.get() + 1);
+    Rc::clone(running)
 }

@@ -10,6 +10,7 @@ use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
+use crate::log::meta::Meta;
 use crate::log::{self, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Recovery};
 use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
@@ -103,6 +104,12 @@ impl Boot {
     #[must_use]
     pub fn history_end(&self) -> Identity {
         self.log.tail
+    }
+
+    /// The epoch metadata with which the server goes on.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.log.meta
     }
 
     /// The recovered tree, to be looked at.

@@ -7,6 +7,7 @@
 
 use crate::base::ids::{ClusterId, EPOCH_MAX, ServerId, Zxid};
 use crate::base::time::MonoMs;
+use crate::invariant;
 use crate::model::peer::{Refusal, Standing};
 use crate::model::position::Position;
 use crate::mutant;
@@ -55,6 +56,9 @@ impl Zab {
 
     /// Becomes a candidate for the epoch after the highest that it heard of; for the same as before when nobody else can have it.
     pub(super) fn stand(&mut self, founding: bool, sink: &mut Sink<'_>) {
+        let standing = self.standing();
+        let counts = standing == Standing::Voter || (founding && standing == Standing::Empty);
+        invariant!(counts && self.at_rest(), "a server stands whose word counts for nothing: {standing:?}");
         let heard = self.peers.values().filter_map(|p| p.pulse.map(|pulse| pulse.accepted_epoch)).max().unwrap_or(0);
         let accepted = self.vault.wanted().accepted_epoch;
         let again = self.promised_to == Some((self.options.me, accepted)) && heard <= accepted;
@@ -168,7 +172,7 @@ impl Zab {
             self.give_up(0, "a candidate for a later epoch has a history as new", sink);
         }
         let serial = self.vault.change(|p| p.accepted_epoch = ask.epoch);
-        self.promised_to = Some((peer, ask.epoch));
+        (self.promised_to, self.promised_cluster) = (Some((peer, ask.epoch)), ask.cluster);
         let message = Vow::Promise { epoch: ask.epoch, position: self.position() };
         self.vault.send_after(SendAfter { durable: Durable::Stored(serial), to: peer, message });
     }
@@ -194,10 +198,11 @@ impl Zab {
             Standing::Voter => true,
             Standing::Repairing => mutant!("zab-repairing-votes"),
             Standing::Empty => {
-                let founder = self.fresh_pulse(peer).is_some_and(|p| p.founder);
-                let holds_more = |p: Position| if founder { p.rank() > ask.position.rank() } else { p.last.zxid > Zxid::ZERO };
-                let somebody_does = self.fresh_voters().any(|(id, p)| id != peer && holds_more(p.position)) || holds_more(self.position());
-                (ask.founding && !somebody_does) || mutant!("zab-wiped-votes")
+                let others = || self.fresh_voters().filter(|(id, _)| *id != peer).map(|(_, p)| p.position);
+                let holds_most = others().all(|p| p.rank() <= ask.position.rank());
+                let none_holds = others().chain([self.position(), ask.position]).all(|p| p.last.zxid == Zxid::ZERO);
+                let founder_heard = self.fresh_voters().any(|(_, p)| p.founder && p.position.last.zxid > Zxid::ZERO);
+                (ask.founding && holds_most && (none_holds || founder_heard)) || mutant!("zab-wiped-votes")
             }
         }
     }

@@ -42,26 +42,6 @@ impl Looking {
     }
 }
 
-/// Whether an ensemble begins. Then empty servers count too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Founding {
-    /// It is there, or who should found it isn't heard.
-    No,
-    /// Nobody holds a history.
-    Anybody,
-    /// The operator started this server to found it with its history (`--bootstrap`).
-    By(ServerId),
-}
-
-impl Founding {
-    fn may_stand(self, id: ServerId) -> bool {
-        match self {
-            Founding::No | Founding::Anybody => true,
-            Founding::By(founder) => id == founder,
-        }
-    }
-}
-
 /// Order of candidates.
 type Rank = ((u32, Zxid), ServerId);
 
@@ -82,6 +62,10 @@ impl Zab {
         }
         self.end_catch_up();
         if let Some((leader, epoch, cluster)) = self.leader_to_follow() {
+            if self.peers[&leader].left_epoch >= epoch {
+                // It was left on word that it doesn't lead any more, and does: on a new connection the relation begins anew.
+                return self.cut_off(leader, sink);
+            }
             if self.vault.wanted().cluster == cluster {
                 return self.follow(leader, epoch, cluster, sink);
             }
@@ -104,12 +88,15 @@ impl Zab {
 
     /// The working leader of the highest epoch, if its epoch isn't below what this server promised.
     fn leader_to_follow(&self) -> Option<(ServerId, u32, ClusterId)> {
+        let own = self.bound_cluster();
+        let fits = |theirs: ClusterId| own == ClusterId(0) || own == theirs;
         let leading = self.fresh_voters().filter_map(|(id, pulse)| match pulse.stance {
-            Stance::Leading { epoch, .. } if pulse.cluster != ClusterId(0) => Some((id, epoch, pulse.cluster)),
+            // A leader without a history fits everybody, but a history can't follow one of another ensemble.
+            Stance::Leading { epoch, .. } if pulse.cluster != ClusterId(0) && fits(pulse.cluster) => Some((id, epoch, pulse.cluster)),
             _ => None,
         });
         let bound = self.bound_epoch()?;
-        leading.filter(|(id, epoch, _)| *epoch >= bound && *epoch > self.peers[id].left_epoch).max_by_key(|l| l.1)
+        leading.filter(|(_, epoch, _)| *epoch >= bound).max_by_key(|l| l.1)
     }
 
     /// Follows a leader of this epoch or a later one only. `None`: a wiped server that hasn't heard yet what it may have promised.
@@ -133,9 +120,9 @@ impl Zab {
     }
 
     fn judge_candidates(&mut self, sink: &mut Sink<'_>) {
-        let (founding, me) = (self.founding(), self.options.me);
-        let counts = self.standing() == Standing::Voter || founding != Founding::No;
-        let stands = counts && founding.may_stand(me) && self.may_stand() && self.hears_quorum();
+        let founding = self.founding();
+        let counts = self.standing() == Standing::Voter || (founding && self.standing() == Standing::Empty);
+        let stands = counts && self.may_stand() && self.hears_quorum();
         let own = (self.position().rank(), self.options.me);
         let best = self.best_other(founding);
         match best {
@@ -150,12 +137,11 @@ impl Zab {
     }
 
     /// The best candidate besides this server that isn't passed over; before all others the one that has this server's promise.
-    fn best_other(&self, founding: Founding) -> Option<Rank> {
+    fn best_other(&self, founding: bool) -> Option<Rank> {
         let candidates = self.fresh_voters().filter(|(id, pulse)| {
             pulse.hears_quorum
                 && has_voice(pulse, founding)
                 && is_looking(pulse)
-                && founding.may_stand(*id)
                 && (self.now >= self.peers[id].passed_over_until || mutant!("zab-passes-nobody-over"))
         });
         candidates.map(|(id, pulse)| (pulse.position.rank(), id)).max_by_key(|rank| (self.is_promised_to(rank.1), *rank))
@@ -197,12 +183,15 @@ impl Zab {
     }
 
     /// This server is the best that it hears of: it stands once a quorum would promise, and others had the time to be heard.
-    fn judge_own_chance(&mut self, founding: Founding, sink: &mut Sink<'_>) {
+    fn judge_own_chance(&mut self, founding: bool, sink: &mut Sink<'_>) {
         let own = self.position().rank();
+        // An empty server promises only to who holds as much as everybody.
+        let founding = founding && self.fresh_voters().all(|(_, p)| p.position.rank() <= own);
         let looking: Vec<(ServerId, Pulse)> =
             self.fresh_voters().filter(|(_, p)| is_looking(p) && has_voice(p, founding)).map(|(id, pulse)| (id, *pulse)).collect();
+        let counts = self.standing() == Standing::Voter || founding;
         let supporters = self.with_me(looking.iter().filter(|(_, p)| p.position.rank() <= own).map(|(id, _)| *id));
-        if !self.is_quorum(&supporters) {
+        if !counts || !self.is_quorum(&supporters) {
             self.looking().gather_until = None;
             return self.consider_catching_up(&looking, founding, sink);
         }
@@ -212,7 +201,7 @@ impl Zab {
         looking.waiting = None;
         let until = *looking.gather_until.get_or_insert(now.plus(gather_ms));
         if all_are_ready || now >= until {
-            self.stand(founding != Founding::No, sink);
+            self.stand(founding, sink);
         }
     }
 
@@ -226,7 +215,7 @@ impl Zab {
 
     /// Those who have a newer history hear no quorum, and this server, which does, has none as new: it fetches what it lacks, else
     /// nobody could ever lead.
-    fn consider_catching_up(&mut self, looking: &[(ServerId, Pulse)], founding: Founding, sink: &mut Sink<'_>) {
+    fn consider_catching_up(&mut self, looking: &[(ServerId, Pulse)], founding: bool, sink: &mut Sink<'_>) {
         let all = self.with_me(looking.iter().map(|(id, _)| *id));
         let newest = looking.iter().max_by_key(|(id, p)| (p.position.rank(), *id));
         let voter = self.standing() == Standing::Voter;
@@ -262,27 +251,20 @@ impl Zab {
         }
     }
 
-    /// Whether empty servers count, because the ensemble begins here as far as this server hears.
-    pub(super) fn founding(&self) -> Founding {
-        let has_none = |position: &Position| position.last.zxid == Zxid::ZERO;
-        let own = self.position();
-        let mut founders: Vec<(ServerId, Position)> =
-            self.fresh_voters().filter(|(_, p)| p.founder && !has_none(&p.position)).map(|(id, p)| (id, p.position)).collect();
-        if self.options.founder && !has_none(&own) {
-            founders.push((self.options.me, own));
-        }
-        let mut all = self.fresh_voters().map(|(_, p)| p.position).chain([own]);
-        let all_heard = self.fresh_voters().count() + 1 == self.options.membership.voters().count() || mutant!("zab-founds-unheard");
-        match founders[..] {
-            _ if !self.votes() => Founding::No,
-            // An attempt that was cut short may have left its history with others, even its epoch, but no more than its founder holds.
-            [(id, held)] if all_heard && all.all(|p| p.rank() <= held.rank()) => Founding::By(id),
-            [] if all.all(|p| has_none(&p)) && (all_heard || (self.options.bootstrap_quorum && self.hears_quorum())) => Founding::Anybody,
-            _ => Founding::No,
-        }
+    /// Whether empty servers count, because the ensemble begins here as far as this server hears: every voter is heard (or a quorum, if the operator says that this
+    /// is enough), and nobody holds a history, or one of them was started to found the ensemble with its own. With a founder the candidate must hold as much
+    /// as everybody else; an attempt that was cut short may have left the founder's history, and its epoch, with others.
+    pub(super) fn founding(&self) -> bool {
+        let own = (self.options.founder, self.position());
+        let all = || self.fresh_voters().map(|(_, p)| (p.founder, p.position)).chain([own]);
+        let all_heard = all().count() == self.options.membership.voters().count() || mutant!("zab-founds-unheard");
+        let none_holds = all().all(|(_, p)| p.last.zxid == Zxid::ZERO);
+        let founders = all().filter(|(founder, p)| *founder && p.last.zxid > Zxid::ZERO).count();
+        let enough = (all_heard && founders == 1) || (none_holds && (all_heard || (self.options.bootstrap_quorum && self.hears_quorum())));
+        self.votes() && enough
     }
 
-    fn say_whom_it_waits_for(&mut self, founding: Founding, sink: &mut Sink<'_>) {
+    fn say_whom_it_waits_for(&mut self, founding: bool, sink: &mut Sink<'_>) {
         if !self.words.is_due(self.now, Topic::Waiting) {
             return;
         }
@@ -302,7 +284,7 @@ impl Zab {
                     "has a history that no ensemble knows: it waits for a leader (to found an ensemble with it, start once with --bootstrap){whom}"
                 )
             }
-            Standing::Empty if founding == Founding::No => {
+            Standing::Empty if !founding => {
                 format!("empty: waits for a leader, or for every voter to be heard without a history{whom}")
             }
             Standing::Repairing => format!("lacks something that it acknowledged: waits for a leader{whom}"),
@@ -341,8 +323,8 @@ impl Zab {
 }
 
 /// Whether its word counts.
-pub(super) fn has_voice(pulse: &Pulse, founding: Founding) -> bool {
-    pulse.standing == Standing::Voter || (founding != Founding::No && pulse.standing == Standing::Empty) || mutant!("zab-wiped-votes")
+pub(super) fn has_voice(pulse: &Pulse, founding: bool) -> bool {
+    pulse.standing == Standing::Voter || (founding && pulse.standing == Standing::Empty) || mutant!("zab-wiped-votes")
 }
 
 fn is_looking(pulse: &Pulse) -> bool {

@@ -46,6 +46,7 @@ impl Following {
 
 impl Zab {
     pub(super) fn follow(&mut self, leader: ServerId, epoch: u32, cluster: ClusterId, sink: &mut Sink<'_>) {
+        let seen_leading = !self.peers.get(&leader).is_some_and(|p| p.lead_is_early);
         self.state = State::Following(Following {
             leader,
             epoch,
@@ -58,7 +59,7 @@ impl Zab {
             beat: 0,
             acked: Default::default(),
             confirmed: 0,
-            seen_leading: false,
+            seen_leading,
             heard_at: self.now,
             progress_at: self.now,
         });
@@ -108,15 +109,16 @@ impl Zab {
         }
     }
 
-    /// The candidate has its quorum. Like a pulse that says so.
+    /// The candidate that this server gave its promise to has its quorum. As good as a pulse that says so; others wait for that pulse, since the last one may
+    /// name another ensemble, or be of an earlier life.
     pub(super) fn on_lead(&mut self, peer: ServerId, epoch: u32) {
         let heard = (self.now >= self.deaf_until).then_some(self.now);
-        let Some(p) = self.peers.get_mut(&peer) else { return };
-        if let Some(pulse) = p.pulse.as_mut()
-            && epoch <= crate::base::ids::EPOCH_MAX
-            && epoch >= pulse.accepted_epoch
-        {
+        let (is_promised, cluster) = (self.promised_to == Some((peer, epoch)), self.promised_cluster);
+        let Some(p) = self.peers.get_mut(&peer).filter(|_| is_promised) else { return };
+        if let Some(pulse) = p.pulse.as_mut() {
             (pulse.stance, pulse.accepted_epoch) = (Stance::Leading { epoch, established: false }, epoch);
+            pulse.cluster = cluster;
+            p.lead_is_early = true;
             p.heard_at = heard.or(p.heard_at);
         }
     }

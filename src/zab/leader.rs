@@ -6,7 +6,7 @@
 
 use crate::base::ids::{ServerId, Zxid};
 use crate::base::time::MonoMs;
-use crate::model::peer::{Stance, Standing};
+use crate::model::peer::Stance;
 use crate::model::position::Identity;
 use crate::mutant;
 use crate::zab::send_after::Sink;
@@ -38,6 +38,10 @@ pub(super) struct Leading {
     pub(super) proposed: Identity,
     pub(super) learners: BTreeMap<ServerId, Learner>,
     since: MonoMs,
+    /// When it was last seen that the synchronisation of a learner goes on.
+    progress_at: MonoMs,
+    /// How far each asked for what it lacks: a position, and bytes of a snapshot.
+    asked: BTreeMap<ServerId, (Zxid, u64)>,
     /// A quorum was heard following, last then.
     heard_quorum_at: MonoMs,
     /// Whether one was heard since the leadership began or the process was paused.
@@ -62,6 +66,8 @@ impl Leading {
             proposed: last,
             learners: BTreeMap::new(),
             since: now,
+            progress_at: now,
+            asked: BTreeMap::new(),
             heard_quorum_at: now,
             hears_quorum: false,
             beat,
@@ -104,12 +110,22 @@ impl Zab {
         })
     }
 
+    /// A learner asks for more of what it lacks. A leader that isn't established yet waits for it as long as it gets further.
+    pub(super) fn on_asked(&mut self, peer: ServerId, how_far: (Zxid, u64)) {
+        let (now, votes) = (self.now, self.options.membership.votes(peer));
+        let State::Leading(l) = &mut self.state else { return };
+        let furthest = l.asked.entry(peer).or_default();
+        if votes && how_far > *furthest {
+            (*furthest, l.progress_at) = (how_far, now);
+        }
+    }
+
     pub(super) fn judge_leading(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
         if let Some((id, epoch)) = self.leads_elsewhere() {
             return self.look(&format!("server {} leads the later epoch {epoch}", id.0), sink);
         }
-        if !l.established && self.now.since(l.since) > self.options.init_ms {
+        if !l.established && self.now.since(l.progress_at) > self.options.init_ms {
             return self.look("no quorum acknowledged its history in time", sink);
         }
         self.judge_hearing(sink);
@@ -153,9 +169,10 @@ impl Zab {
     fn judge_promises(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
         let epoch = l.epoch;
+        // Whatever its word counts for: it can't follow this leader.
         let outpromised = self
             .fresh_voters()
-            .find(|(_, p)| p.stance == Stance::Looking && p.standing == Standing::Voter && p.accepted_epoch > epoch)
+            .find(|(_, p)| matches!(p.stance, Stance::Looking | Stance::Candidate { .. }) && p.accepted_epoch > epoch)
             .map(|(id, p)| (id, p.accepted_epoch));
         let (now, silence_ms) = (self.now, self.options.silence_ms);
         let State::Leading(l) = &mut self.state else { return };

@@ -243,6 +243,8 @@ pub struct Zab {
     held: BTreeMap<ServerId, Held>,
     /// To whom the accepted epoch was promised, while nothing has happened since.
     promised_to: Option<(ServerId, u32)>,
+    /// The ensemble that this candidate named.
+    promised_cluster: ClusterId,
     /// Before this the server doesn't stand.
     not_standing_until: MonoMs,
     /// Last time that this leader stepped down for a voter with a higher promise.
@@ -274,6 +276,7 @@ impl Zab {
             state: State::Looking(Looking::new()),
             held: BTreeMap::new(),
             promised_to: None,
+            promised_cluster: ClusterId(0),
             not_standing_until: now,
             stepped_up_at: None,
             search_began: Some(now),
@@ -362,12 +365,9 @@ impl Zab {
             | Message::Snapshot { .. }
             | Message::Fetched { .. }
             | Message::Piece { .. } => self.on_progress_made(),
-            Message::Follow { .. }
-            | Message::Forward { .. }
-            | Message::Verdicts { .. }
-            | Message::Touched { .. }
-            | Message::FetchAsk { .. }
-            | Message::PieceAsk { .. } => {}
+            Message::Follow { .. } | Message::Forward { .. } | Message::Verdicts { .. } | Message::Touched { .. } => {}
+            Message::FetchAsk { after, .. } => self.on_asked(peer, (after.zxid, 0)),
+            Message::PieceAsk { at, offset, .. } => self.on_asked(peer, (at, offset)),
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Peer {
     pub(super) pulse: Option<Pulse>,
     /// When that was received; `None` also when this process was paused since.
     pub(super) heard_at: Option<MonoMs>,
+    /// That it leads is known from its word on the main lane only: older pulses may still come.
+    pub(super) lead_is_early: bool,
     /// It was left while the connection stayed: in this epoch it isn't followed again, or old messages would mix with new ones.
     pub(super) left_epoch: u32,
     /// As a candidate it didn't come up: others have their turn until then.
@@ -120,6 +122,10 @@ impl Zab {
     fn lost(&mut self, peer: ServerId, sink: &mut Sink<'_>) {
         self.held.remove(&peer);
         self.vault.forget_vows_to(peer);
+        if let Some(p) = self.peers.get_mut(&peer) {
+            // What it said in an earlier life may not hold in the next: another pulse must come.
+            p.heard_at = None;
+        }
         match &mut self.state {
             State::Looking(_) => {}
             // A server that comes back may have been wiped meanwhile: what it promised before is void.
@@ -147,7 +153,7 @@ impl Zab {
             return;
         }
         let p = self.peers.get_mut(&peer).expect("the caller looked");
-        p.pulse = Some(pulse);
+        (p.pulse, p.lead_is_early) = (Some(pulse), false);
         p.heard_at = if self.now >= self.deaf_until { Some(self.now) } else { p.heard_at };
         self.on_leader_pulse(peer, &pulse, sink);
     }

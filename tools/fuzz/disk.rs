@@ -41,6 +41,11 @@ impl Disk {
                 }
                 self.files.insert(to.name.clone(), content);
             }
+            FileOp::Copy { from, to } => {
+                let content = self.files.get(&from.name).cloned().ok_or_else(|| format!("no file {from} to copy"))?;
+                self.unreadable.remove(&to.name);
+                self.files.insert(to.name.clone(), content);
+            }
             FileOp::Remove(path) => {
                 self.files.remove(&path.name);
                 self.unreadable.remove(&path.name);

@@ -39,6 +39,11 @@ impl Disk {
             }
             FileOp::Write { path, at, bytes } => self.write(&path.name, *at, bytes)?,
             FileOp::Zero { path, at, len } => self.write(&path.name, *at, &vec![0; *len as usize])?,
+            FileOp::Copy { from, to } => {
+                let bytes = self.inode(&from.name)?.live.clone();
+                self.apply(&FileOp::Create(to.clone()))?;
+                self.write(&to.name, 0, &bytes)?;
+            }
             FileOp::Sync(path) => {
                 let inode = self.inode(&path.name)?;
                 inode.durable = inode.live.clone();

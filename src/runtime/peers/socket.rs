@@ -56,6 +56,8 @@ pub(super) struct Socket {
     /// Close once everything is sent.
     pub(super) last: Cell<bool>,
     pub(super) is_main: Cell<bool>,
+    /// Sending failed: what comes is read although reading is held, so that the end is noticed.
+    pub(super) broken: Cell<bool>,
     pub(super) up_since: Cell<Option<MonoMs>>,
     /// Our side is closed; drop everything at this time.
     pub(super) linger_until: Cell<Option<MonoMs>>,
@@ -78,6 +80,7 @@ impl Socket {
             writing: Cell::new(false),
             last: Cell::new(false),
             is_main: Cell::new(false),
+            broken: Cell::new(false),
             up_since: Cell::new(None),
             linger_until: Cell::new(None),
             read_on: Cell::new(0),

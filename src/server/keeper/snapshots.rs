@@ -132,6 +132,11 @@ impl Snapshots {
         self.figures
     }
 
+    /// Nothing follows from that step when it ends.
+    pub(super) fn expect(&mut self, ticket: Ticket) {
+        self.removals.push(ticket);
+    }
+
     /// A ticket for a step that isn't the log's.
     pub(super) fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
@@ -149,7 +154,7 @@ impl<M: BatchMemory> Keeper<M> {
     /// Begins a snapshot when one is due, goes on with the one under way, and hands the disk its next piece.
     pub(super) fn step_snapshot(&mut self, cx: &mut Cx<'_, M>) {
         let may_begin = self.snapshots.due && self.snapshots.is_idle() && cx.now.mono >= self.snapshots.not_before;
-        if may_begin && !self.stopping && self.log.fault().is_none() && !self.log.is_full() {
+        if may_begin && !self.is_restarting() && !self.stopping && self.log.fault().is_none() && !self.log.is_full() {
             self.begin_snapshot(cx.now.mono);
         }
         let Some(running) = &mut self.snapshots.running else { return };

@@ -51,7 +51,7 @@ impl<M: BatchMemory> Keeper<M> {
         op: OpCode,
         request: &Request<'_>,
     ) -> Result<(Zxid, WriteKind), Refused> {
-        if self.refuses_writes() && op != OpCode::CloseSession {
+        if self.refuses_writes() && (op != OpCode::CloseSession || self.log.fault().is_some()) {
             return Err(Refused::Code(ErrorCode::SystemError));
         }
         let next = self.next_zxid();
@@ -83,7 +83,9 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// A leader that has used up its epoch's counter must be elected anew before it can go on.
     pub(super) fn is_epoch_spent(&self) -> bool {
-        self.ensemble.is_some() && self.proposed.counter() >= ZXID_COUNTER_MAX
+        // A history that ends with a used-up epoch says nothing of the leader's own.
+        let own = |epoch| self.proposed.epoch() >= epoch && self.proposed.counter() >= ZXID_COUNTER_MAX;
+        matches!(self.role(), Some(Role::Leading { epoch, .. }) if own(epoch))
     }
 
     pub(super) fn next_zxid(&self) -> Zxid {

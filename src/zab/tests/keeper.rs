@@ -211,11 +211,10 @@ impl World {
     }
 
     fn on_committed(&mut self, id: ServerId, zxid: Zxid) {
-        let leads = matches!(self.keeper(id).role, Role::Leading { .. });
         let log = self.server(id).disk.log.clone();
-        if leads {
+        if let Role::Leading { epoch, .. } = self.keeper(id).role {
             self.check_quorum(id, zxid);
-            self.oracle.commits(id, &log, zxid);
+            self.oracle.commits(id, epoch, &log, zxid);
         }
         self.apply(id);
     }
@@ -400,12 +399,15 @@ impl World {
     }
 
     pub(super) fn on_cut_done(&mut self, id: ServerId) {
-        self.keeper(id).cutting = false;
         let last = self.server(id).disk.end();
-        self.keeper(id).todo.push_back(Input::Durable { last });
+        let keeper = self.keeper(id);
+        keeper.cutting = false;
+        // A cut that outlived its relation belongs to no other one.
+        let role = keeper.role;
+        keeper.todo.push_back(Input::Durable { last });
         self.work(id);
-        if let Role::Following { leader, epoch, .. } = self.keeper(id).zab.role()
-            && !self.keeper(id).streamed_to
+        if let Role::Following { leader, epoch, .. } = role
+            && self.keeper(id).role == role
         {
             self.send(id, leader, Wire::Plain(Message::Follow { epoch, last, probe: false }));
         }

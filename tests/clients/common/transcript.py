@@ -46,6 +46,11 @@ class Names:
         return names.setdefault(value, f"{kind}{len(names) + 1}")
 
 
+def without_ports(line):
+    """A `server.N` line of a configuration with names in place of the ports, which differ from run to run."""
+    return re.sub(r"(server\.(\d+)=)127\.0\.0\.1:\d+:\d+(\S*);(?:127\.0\.0\.1:\d+|SERVER)", r"\1QUORUM\2:ELECTION\2\3;CLIENT\2", line)
+
+
 class Client:
     """One running command line. Subclasses say how the end of an output and the watch events are told."""
 

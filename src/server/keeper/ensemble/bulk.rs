@@ -5,6 +5,7 @@
 //! log. Leaves to others: what an answer is good for (`learning`, `receiving`).
 
 use super::Keeper;
+use super::leading::Asked;
 use crate::base::ids::{ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::log::ReadOutcome;
@@ -15,6 +16,7 @@ use crate::server::keeper::Cx;
 use crate::server::note::Level;
 use crate::server::peer_mail::LinkId;
 use crate::snapshot;
+use crate::zab::Input;
 
 /// Bytes of a range that is asked for.
 pub(super) const RANGE_BYTES_MAX: u32 = 4 << 20;
@@ -23,28 +25,36 @@ pub(super) const RANGE_BYTES_MAX: u32 = 4 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Reading {
     /// Where a learner's history joins ours.
-    Locate { peer: ServerId, link: LinkId, last: Identity, probe: bool },
+    Locate { peer: ServerId, asked: Asked },
     /// A range for a learner.
-    Range { link: LinkId, after: Identity },
+    Range { peer: ServerId, link: LinkId, after: Identity },
     /// A piece of a snapshot for a learner.
-    Piece { link: LinkId, at: Zxid, offset: u64 },
+    Piece { peer: ServerId, link: LinkId, at: Zxid, offset: u64 },
 }
 
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn on_bulk(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, message: &Message<'_>) {
+        // A synchronisation that goes on isn't given up, however long it takes.
+        let progress = match message {
+            Message::Fetched { bytes, .. } | Message::Piece { bytes, .. } => !bytes.is_empty(),
+            _ => true,
+        };
+        if progress {
+            self.zab_step(cx, Input::Message { peer, message: *message });
+        }
         match *message {
             Message::FetchAsk { after, bytes_max } => {
                 let bytes_max = bytes_max.min(RANGE_BYTES_MAX) as usize;
                 if self.may_read_for(link) {
                     let ticket = self.log.read_batches(after, bytes_max, &mut cx.fx.disk);
-                    self.await_read(ticket, Reading::Range { link, after });
+                    self.await_read(ticket, Reading::Range { peer, link, after });
                 }
             }
             Message::PieceAsk { at, offset, len } => {
                 let len = len.min(super::receiving::PIECE_BYTES) as usize;
                 if self.may_read_for(link) {
                     let ticket = self.log.read_file(snapshot::file_of(at), offset, len, &mut cx.fx.disk);
-                    self.await_read(ticket, Reading::Piece { link, at, offset });
+                    self.await_read(ticket, Reading::Piece { peer, link, at, offset });
                 }
             }
             Message::Fetched { after, more, bytes } => self.on_fetched(cx, peer, after, more, bytes),
@@ -73,18 +83,24 @@ impl<M: BatchMemory> Keeper<M> {
             cx.fx.note(Level::Error, format!("reading for another server finds damage: {damage}"));
         }
         match what {
-            Reading::Locate { peer, link, last, probe } => match outcome {
-                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, link, last, probe, found),
-                _ => self.distrust(cx, peer, link, "where its history joins this server's can't be read"),
+            Reading::Locate { peer, asked } => match outcome {
+                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, asked, found),
+                _ => self.distrust(cx, peer, asked.link, "where its history joins this server's can't be read"),
             },
-            Reading::Range { link, after } => {
+            // Asking again at once would end the same way; on the next connection it is a while later, or another server leads.
+            Reading::Range { peer, link, .. } | Reading::Piece { peer, link, .. }
+                if matches!(outcome, None | Some(ReadOutcome::Damaged(_))) =>
+            {
+                self.distrust(cx, peer, link, &format!("what server {} asks for can't be read here", peer.0));
+            }
+            Reading::Range { link, after, .. } => {
                 let (more, bytes) = match &outcome {
                     Some(ReadOutcome::Batches { bytes, more }) => (*more, bytes.as_slice()),
                     _ => (false, &[][..]),
                 };
                 e.answer_bulk(cx, link, &Message::Fetched { after, more, bytes });
             }
-            Reading::Piece { link, at, offset } => {
+            Reading::Piece { link, at, offset, .. } => {
                 let bytes = match &outcome {
                     Some(ReadOutcome::Bytes(bytes)) => bytes.as_slice(),
                     _ => &[],

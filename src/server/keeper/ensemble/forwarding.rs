@@ -21,11 +21,13 @@ use crate::wire::peer::forward::{self, ForwardOutcome, ForwardVerdict};
 const FORWARD_BYTES_MAX: usize = 1 << 20;
 /// Forwarded requests without a verdict at which the sockets are left unread.
 const ASKED_MAX: usize = 20_000;
+/// The same in bytes: far below what may wait for a link, or clients with large writes would end it.
+const ASKED_BYTES_MAX: usize = 16 << 20;
 
 impl<M: BatchMemory> Keeper<M> {
     /// Whether so much is with the leader that clients must wait.
     pub(in crate::server::keeper) fn is_waiting_for_leader(&self) -> bool {
-        self.ensemble.as_ref().is_some_and(|e| e.learning.asked.len() >= ASKED_MAX)
+        self.ensemble.as_ref().is_some_and(|e| e.learning.asked.len() >= ASKED_MAX || e.learning.asked_bytes >= ASKED_BYTES_MAX)
     }
 
     /// A write of a client goes to the leader.
@@ -100,7 +102,9 @@ impl<M: BatchMemory> Keeper<M> {
         conn.queue.push_back(Waiting::Forwarded { xid, asked, received_ns });
         let id = conn.id;
         let Some(e) = &mut self.ensemble else { return };
-        e.learning.asked.push_back(id);
+        let len = e.learning.forward.len() - std::mem::replace(&mut e.learning.counted, e.learning.forward.len());
+        e.learning.asked_bytes += len;
+        e.learning.asked.push_back((id, len));
         if e.learning.forward.len() >= FORWARD_BYTES_MAX {
             self.flush_forward(cx);
         }
@@ -119,6 +123,7 @@ impl<M: BatchMemory> Keeper<M> {
             cx.fx.peers.book(*link, from);
         }
         forward.clear();
+        e.learning.counted = 0;
     }
 
     /// Remembers that something was heard of a session, for the next report.
@@ -152,7 +157,11 @@ impl<M: BatchMemory> Keeper<M> {
     /// What the leader says of forwarded requests.
     pub(super) fn on_verdicts(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, bytes: &[u8]) {
         for verdict in forward::verdicts(bytes) {
-            let next = self.ensemble.as_mut().and_then(|e| e.learning.asked.pop_front());
+            let next = self.ensemble.as_mut().and_then(|e| {
+                let (conn, len) = e.learning.asked.pop_front()?;
+                e.learning.asked_bytes -= len;
+                Some(conn)
+            });
             let (Ok(verdict), Some(conn)) = (verdict, next) else {
                 let why = format!("server {} judges what wasn't asked, or in bytes that don't decode", peer.0);
                 return self.distrust(cx, peer, link, &why);

@@ -31,6 +31,19 @@ struct Stream {
     verdicts: Vec<u8>,
 }
 
+/// A learner's question that the files answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Asked {
+    /// On this connection.
+    pub(super) link: LinkId,
+    /// Of the leader of this epoch.
+    pub(super) epoch: u32,
+    /// Where its history ends, or may join.
+    pub(super) last: Identity,
+    /// Only whether it is there.
+    pub(super) probe: bool,
+}
+
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Leading {
@@ -84,6 +97,7 @@ impl<M: BatchMemory> Keeper<M> {
             }
             return match self.log.recent_after(last) {
                 Some(batches) => self.begin_stream(cx, peer, link, last, &batches),
+                None if !self.log.reaches_back_to(last) => self.offer_snapshot(cx, peer, link, last),
                 None => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
             };
         }
@@ -95,36 +109,39 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// Asks the files, when memory doesn't reach that far back.
     fn locate(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity, probe: bool) {
+        let Some(epoch) = self.leads() else { return };
         let ticket = self.log.locate(last, &mut cx.fx.disk);
         if let Some(e) = &mut self.ensemble {
-            e.reading.insert(ticket, super::bulk::Reading::Locate { peer, link, last, probe });
+            e.reading.insert(ticket, super::bulk::Reading::Locate { peer, asked: Asked { link, epoch, last, probe } });
         }
     }
 
-    pub(super) fn on_located(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity, probe: bool, found: Located) {
-        if self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)) != Some(link) {
+    pub(super) fn on_located(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, asked: Asked, found: Located) {
+        let Asked { link, epoch, last, probe } = asked;
+        // An answer to what was asked in an earlier epoch would have the learner cut what it has acknowledged since.
+        if self.leads() != Some(epoch) || self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)) != Some(link) {
             return;
         }
         match found {
             Located::Here if probe => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last }),
             Located::Here => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
             Located::Before(to) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
-            Located::Older => self.offer_snapshot(cx, peer),
+            Located::Older => self.offer_snapshot(cx, peer, link, last),
         }
     }
 
-    fn offer_snapshot(&mut self, cx: &mut Cx<'_, M>, peer: ServerId) {
+    fn offer_snapshot(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity) {
         match self.snapshots.newest_verified() {
-            Some(at) => {
+            // An older one would take from the learner what it has.
+            Some(at) if at.zxid > last.zxid => {
                 self.answer_follow(cx, peer, &|epoch| Message::Snapshot { epoch, at, len: 0 });
             }
-            None => {
-                let text = format!("server {} needs a snapshot to catch up, and there is none yet: it is taken now", peer.0);
+            _ => {
+                let text =
+                    format!("server {} needs a snapshot beyond {} to catch up, and there is none yet: it is taken now", peer.0, last.zxid);
                 cx.fx.note(Level::Warn, text);
                 self.snapshots.want();
-                if let Some(link) = self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)) {
-                    self.distrust(cx, peer, link, "it asks again later");
-                }
+                self.distrust(cx, peer, link, "it asks again later");
             }
         }
     }

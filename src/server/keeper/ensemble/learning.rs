@@ -12,7 +12,7 @@
 use super::Keeper;
 use super::receiving::Receiving;
 use crate::base::fatal::{Fatal, FatalError};
-use crate::base::ids::{ConnId, ServerId, SessionId};
+use crate::base::ids::{ConnId, ServerId, SessionId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::time::MonoMs;
 use crate::log::batch::{REPLICATED_BYTES, Replicated};
@@ -28,6 +28,9 @@ use crate::server::words::ensemble::SyncKind;
 use crate::zab::Persisted;
 use hashbrown::HashSet;
 use std::collections::VecDeque;
+
+/// A looking server waits so long for a range; as long as it fetches it neither votes nor follows.
+const CATCH_UP_SILENCE_MS: u64 = 5000;
 
 /// How far a learner is.
 #[derive(Debug, Default)]
@@ -63,11 +66,13 @@ pub(super) struct Fetching {
     pub(super) taken: usize,
     /// The leader has more.
     pub(super) more: bool,
+    /// Of a server that looks: a peer that doesn't answer by then has gone.
+    until: MonoMs,
 }
 
 impl Fetching {
-    fn of(from: ServerId) -> Fetching {
-        Fetching { from, asked: false, bytes: Vec::new(), taken: 0, more: false }
+    fn of(from: ServerId, now: MonoMs) -> Fetching {
+        Fetching { from, asked: false, bytes: Vec::new(), taken: 0, more: false, until: now.plus(CATCH_UP_SILENCE_MS) }
     }
 }
 
@@ -77,13 +82,20 @@ pub(super) struct Learning {
     /// Whom it follows, in which epoch.
     pub(super) leader: Option<(ServerId, u32)>,
     pub(super) step: Step,
-    /// Connections of forwarded requests without a verdict, in order.
-    pub(super) asked: VecDeque<ConnId>,
+    /// Connections of forwarded requests without a verdict, in order, and the bytes of each.
+    pub(super) asked: VecDeque<(ConnId, usize)>,
+    /// All of them.
+    pub(super) asked_bytes: usize,
+    /// Bytes of `forward` that are counted.
+    pub(super) counted: usize,
     /// Items that leave at the end of the turn.
     pub(super) forward: Vec<u8>,
     /// Sessions heard of since the last report.
     pub(super) touched: HashSet<SessionId>,
     pub(super) next_report: MonoMs,
+    /// Batches of the stream that the log hasn't taken yet: it holds as many as it may. Bounded by what the host reads at once, since it reads
+    /// no more while there are any.
+    pub(super) backlog: VecDeque<Vec<u8>>,
     /// The leader's identity of the ensemble is being made this server's own.
     adopting: Option<Ticket>,
 }
@@ -108,7 +120,11 @@ impl<M: BatchMemory> Keeper<M> {
         match &e.learning.step {
             Step::Ask if !e.settling && e.storing.is_none() && e.learning.adopting.is_none() => self.follow(cx, self.log.tail(), false),
             Step::Fetching(fetching) if !fetching.bytes.is_empty() => self.take_fetched(cx),
+            Step::Fetching(fetching) if e.learning.leader.is_none() && cx.now.mono > fetching.until => {
+                self.give_up_catching_up(fetching.from)
+            }
             Step::Receiving(_) => self.go_on_receiving(cx),
+            Step::Streaming => self.take_backlog(cx),
             Step::CaughtUp => self.end_catching_up(cx),
             _ => {}
         }
@@ -118,11 +134,20 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn catch_up(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, last: Identity) {
         let Some(e) = &mut self.ensemble else { return };
         cx.fx.note(Level::Info, format!("fetching what server {} has through {}: it hears too few others to lead", peer.0, last.zxid));
-        e.learning = Learning { step: Step::Fetching(Fetching::of(peer)), ..Learning::default() };
+        e.learning = Learning { step: Step::Fetching(Fetching::of(peer, cx.now.mono)), ..Learning::default() };
         if e.link(peer, Lane::Bulk).is_none() {
             e.learning.step = Step::CaughtUp;
         }
         self.ask_range(cx, peer);
+    }
+
+    /// Whom this looking server fetched from is gone. It takes part again with what it got.
+    pub(super) fn give_up_catching_up(&mut self, from: ServerId) {
+        let Some(e) = &mut self.ensemble else { return };
+        let catches_up = e.learning.leader.is_none() && matches!(&e.learning.step, Step::Fetching(f) if f.from == from);
+        if catches_up {
+            e.learning.step = Step::CaughtUp;
+        }
     }
 
     fn end_catching_up(&mut self, cx: &mut Cx<'_, M>) {
@@ -165,7 +190,8 @@ impl<M: BatchMemory> Keeper<M> {
             return self.diverged(cx, to);
         }
         if !self.log.knows(to) {
-            return match self.log.nearest_at_or_below(to.zxid) {
+            // What this server holds at that very zxid is another batch.
+            return match self.log.nearest_at_or_below(Zxid(to.zxid.0.saturating_sub(1))) {
                 Some(near) if near.zxid >= self.applied => self.follow(cx, near, true),
                 _ => self.diverged(cx, to),
             };
@@ -218,11 +244,40 @@ impl<M: BatchMemory> Keeper<M> {
             self.distrust(cx, peer, link, &format!("a batch of server {} came before it was agreed where the log goes on", peer.0));
             return false;
         }
-        if let Err(error) = self.log.receive(cx.pool, bytes) {
-            self.distrust(cx, peer, link, &format!("a batch of server {} isn't taken: {error}", peer.0));
-            return false;
+        let waits = self.ensemble.as_ref().is_some_and(|e| !e.learning.backlog.is_empty());
+        match if waits { Err(ReceiveError::Busy) } else { self.log.receive(cx.pool, bytes) } {
+            Ok(_) => true,
+            Err(ReceiveError::Busy) => {
+                if let Some(e) = &mut self.ensemble {
+                    e.learning.backlog.push_back(bytes.to_vec());
+                }
+                true
+            }
+            Err(error) => {
+                self.distrust(cx, peer, link, &format!("a batch of server {} isn't taken: {error}", peer.0));
+                false
+            }
         }
-        true
+    }
+
+    /// Hands batches that came too fast to the log, as far as it takes them.
+    fn take_backlog(&mut self, cx: &mut Cx<'_, M>) {
+        while let Some(e) = &mut self.ensemble
+            && let Some(bytes) = e.learning.backlog.front()
+        {
+            match self.log.receive(cx.pool, bytes) {
+                Ok(_) => drop(e.learning.backlog.pop_front()),
+                Err(ReceiveError::Busy) => return,
+                Err(error) => {
+                    let Some((leader, _)) = e.learning.leader else { return };
+                    let why = format!("a batch of server {} isn't taken: {error}", leader.0);
+                    if let Some(link) = e.link(leader, Lane::Main) {
+                        self.distrust(cx, leader, link, &why);
+                    }
+                    return;
+                }
+            }
+        }
     }
 
     // ---- ranges of the log
@@ -234,7 +289,7 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         cx.fx.note(Level::Info, format!("fetching the log of server {} after {}", peer.0, after.zxid));
-        e.learning.step = Step::Fetching(Fetching::of(peer));
+        e.learning.step = Step::Fetching(Fetching::of(peer, cx.now.mono));
         self.ask_range(cx, peer);
     }
 
@@ -270,6 +325,7 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         fetching.asked = false;
+        fetching.until = cx.now.mono.plus(CATCH_UP_SILENCE_MS);
         fetching.more = more;
         fetching.bytes.clear();
         fetching.bytes.extend_from_slice(bytes);

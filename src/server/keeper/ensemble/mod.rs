@@ -7,7 +7,7 @@
 
 use super::{Cx, Keeper};
 use crate::base::fatal::{Fatal, FatalError};
-use crate::base::ids::{ServerId, Zxid};
+use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::Now;
@@ -100,6 +100,9 @@ pub(super) struct Ensemble {
     storing: Option<Ticket>,
     /// A role ended and the log isn't at rest yet.
     settling: bool,
+    /// The log is being begun anew behind a snapshot, or was: the tree doesn't fit it any more, and only a start from the files follows,
+    /// whatever becomes of the role.
+    restarting: Option<Ticket>,
     told_durable: Identity,
     told_applied: Zxid,
     leading: Leading,
@@ -127,6 +130,7 @@ impl Ensemble {
             links: BTreeMap::new(),
             storing: None,
             settling: false,
+            restarting: None,
             told_durable: last,
             told_applied: Zxid::ZERO,
             leading: Leading::default(),
@@ -179,7 +183,15 @@ impl<M: BatchMemory> Keeper<M> {
     #[must_use]
     pub fn takes_batches(&self) -> bool {
         let learns = matches!(self.role(), Some(Role::Following { .. }));
-        !learns || self.log.undurable() < UNDURABLE_MAX
+        let waits = self.ensemble.as_ref().is_some_and(|e| !e.learning.backlog.is_empty());
+        !learns || (self.log.undurable() < UNDURABLE_MAX && !waits)
+    }
+
+    /// Whose history this server holds, for handshakes: an identity without a history binds nobody. A first start that was cut short may have
+    /// left different ones.
+    #[must_use]
+    pub fn bound_cluster(&self) -> ClusterId {
+        self.ensemble.as_ref().map_or_else(|| self.log.cluster(), |e| e.zab.bound_cluster())
     }
 
     /// What this member is doing; `None` for a server that stands alone.
@@ -240,6 +252,10 @@ impl<M: BatchMemory> Keeper<M> {
     fn end_link(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, lane: Lane) {
         let Some(e) = &mut self.ensemble else { return };
         e.links.remove(&(peer, lane));
+        if lane != Lane::Pulse {
+            self.give_up_catching_up(peer);
+        }
+        let Some(e) = &mut self.ensemble else { return };
         if lane == Lane::Main {
             e.leading.forget(peer);
             self.zab_step(cx, Input::Down { peer });
@@ -365,7 +381,8 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn begin_ensemble_turn(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &mut self.ensemble else { return };
         let durable = self.log.durable();
-        if durable != e.told_durable {
+        // A cut, or a new beginning behind a snapshot, counts once it is durable itself.
+        if durable != e.told_durable && !self.log.is_cutting() {
             e.told_durable = durable;
             self.zab_step(cx, Input::Durable { last: durable });
         }
@@ -420,7 +437,8 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &self.ensemble else { return };
         let Ok(found) = e.digests.binary_search_by_key(&pulse.applied, |(at, _)| *at) else { return };
         let (at, ours) = e.digests[found];
-        if ours == pulse.digest || self.tree.options().skip_digest {
+        // A server that keeps no digest says 0.
+        if ours == pulse.digest || pulse.digest == 0 || self.tree.options().skip_digest {
             return;
         }
         let text = format!(

@@ -29,7 +29,7 @@ enum Wait {
     /// A piece is being written.
     Write(Ticket),
     /// The log is being begun anew behind it.
-    Log(Ticket),
+    Log,
 }
 
 /// See the module's description.
@@ -86,7 +86,8 @@ impl<M: BatchMemory> Keeper<M> {
             }
         } else if is_at_rest {
             cx.fx.note(Level::Info, format!("snapshot {} is here; starting from it", at.zxid));
-            receiving.wait = Wait::Log(self.log.begin_at(at, &mut cx.fx.disk));
+            receiving.wait = Wait::Log;
+            e.restarting = Some(self.log.begin_at(at, &mut cx.fx.disk));
         }
     }
 
@@ -121,9 +122,31 @@ impl<M: BatchMemory> Keeper<M> {
         self.remove_files(cx, removal);
     }
 
+    /// The role ends while a snapshot comes. What of it is on its way to the disk is nobody's any more, and goes. Once the log begins behind it
+    /// there is no way back.
+    pub(super) fn abandon_receiving(&mut self, cx: &mut Cx<'_, M>) {
+        let Some(e) = &mut self.ensemble else { return };
+        if !matches!(e.learning.step, Step::Receiving(_)) {
+            return;
+        }
+        let Step::Receiving(receiving) = std::mem::take(&mut e.learning.step) else { return };
+        if receiving.wait == Wait::Log {
+            return;
+        }
+        if let Wait::Write(ticket) = receiving.wait {
+            self.snapshots.expect(ticket);
+        }
+        let removal = receiving.installer.abort();
+        self.remove_files(cx, removal);
+    }
+
     /// A step of the disk ended. True when it was one of a snapshot that is being received.
     pub(in crate::server::keeper) fn on_receiving_disk(&mut self, cx: &mut Cx<'_, M>, ticket: Ticket, failed: Option<&str>) -> bool {
         let Some(e) = &mut self.ensemble else { return false };
+        if e.restarting == Some(ticket) {
+            cx.fx.reboot |= failed.is_none();
+            return true;
+        }
         let Step::Receiving(receiving) = &mut e.learning.step else { return false };
         match receiving.wait {
             Wait::Write(waited) if waited == ticket => {
@@ -134,11 +157,7 @@ impl<M: BatchMemory> Keeper<M> {
                 }
                 true
             }
-            Wait::Log(waited) if waited == ticket => {
-                cx.fx.reboot |= failed.is_none();
-                true
-            }
-            Wait::Nothing | Wait::Piece | Wait::Write(_) | Wait::Log(_) => false,
+            Wait::Nothing | Wait::Piece | Wait::Write(_) | Wait::Log => false,
         }
     }
 }

@@ -53,6 +53,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.close_clients(cx);
         self.prep.clear();
         self.log.drop_unsubmitted();
+        self.abandon_receiving(cx);
         if let Some(e) = &mut self.ensemble {
             e.leading.clear();
             e.learning = learning::Learning::default();
@@ -78,10 +79,15 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
+    /// Whether the log goes on behind a snapshot that the tree isn't at yet.
+    pub(in crate::server::keeper) fn is_restarting(&self) -> bool {
+        self.ensemble.as_ref().is_some_and(|e| e.restarting.is_some())
+    }
+
     /// Tells where the history ends, once nothing is on its way to the disk any more.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &mut self.ensemble else { return };
-        if !e.settling || !self.log.is_idle() || self.log.is_cutting() {
+        if !e.settling || e.restarting.is_some() || !self.log.is_idle() || self.log.is_cutting() {
             return;
         }
         e.settling = false;
