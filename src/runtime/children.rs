@@ -272,13 +272,15 @@ impl Flock {
 mod tests {
     use super::*;
 
-    /// Runs shell scripts as children; what was told, in order.
+    /// Runs shell scripts as children in a directory of their own, where `await NAME` waits for a file; what was told, in order.
     fn run(scripts: &[&str]) -> (i32, Vec<ChildEvent>) {
-        let specs: Vec<ChildSpec> = scripts
-            .iter()
-            .enumerate()
-            .map(|(i, script)| ChildSpec { name: format!("child {i}"), args: vec!["-c".into(), (*script).into()] })
-            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let wait = "await() { n=0; while [ ! -e $1 ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n+1)); done; }";
+        let spec = |(i, script): (usize, &&str)| ChildSpec {
+            name: format!("child {i}"),
+            args: vec!["-c".into(), format!("cd {}; {wait}; {script}", dir.path().display()).into()],
+        };
+        let specs: Vec<ChildSpec> = scripts.iter().enumerate().map(spec).collect();
         let mut told = Vec::new();
         let status = run_children(Path::new("/bin/sh"), &specs, &mut |event| told.push(event)).unwrap();
         (status, told)
@@ -286,8 +288,8 @@ mod tests {
 
     #[test]
     fn all_being_ready_is_told_once_and_later_ends_one_by_one() {
-        let first = "echo ringkeeper ready a; echo said >&2; sleep 0.4; exit 7";
-        let (status, told) = run(&[first, "sleep 0.1; echo ringkeeper ready b; sleep 0.8; kill -9 $$"]);
+        let first = "echo ringkeeper ready a; echo said >&2; await b; sleep 0.5; touch a; exit 7";
+        let (status, told) = run(&[first, "sleep 0.3; echo ringkeeper ready b; touch b; await a; sleep 0.5; kill -9 $$"]);
         assert_eq!(status, 7, "{told:?}");
         assert_eq!(
             told,
@@ -302,14 +304,15 @@ mod tests {
 
     #[test]
     fn an_end_before_all_are_ready_ends_all_after_its_last_words() {
-        let reluctant = "trap 'exit 21' TERM; echo ringkeeper ready a; while :; do sleep 0.05; done";
-        let (status, told) = run(&["echo ringkeeper ready a; exec sleep 60", "sleep 0.3; echo in use >&2; exit 11", reluctant]);
+        let reluctant = "trap 'exit 21' TERM; touch trapped; while :; do sleep 0.05; done";
+        let (status, told) = run(&["echo ringkeeper ready a; exec sleep 60", "await trapped; echo in use >&2; exit 11", reluctant]);
         assert_eq!(status, 11, "{told:?}");
         assert_eq!(
             told,
             [
                 ChildEvent::Line { child: 1, text: "in use".into() },
-                ChildEvent::Ended { child: 1, how: "status 11".into(), others: Others::End }
+                ChildEvent::Ended { child: 1, how: "status 11".into(), others: Others::End },
+                ChildEvent::Ended { child: 2, how: "status 21".into(), others: Others::WereEnding },
             ]
         );
     }
