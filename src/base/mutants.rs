@@ -39,6 +39,9 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "disk-error-swallowed", what: "a failed append is reported as done" },
     Mutant { name: "disk-no-dsync", what: "the log is written without O_DSYNC" },
     Mutant { name: "disk-short-write", what: "half of an append is written" },
+    Mutant { name: "ensemble-diff-skips-first", what: "a leader leaves out the first batch that a learner lacks" },
+    Mutant { name: "ensemble-former-owner-writes", what: "requests of a session count through a server that it has left" },
+    Mutant { name: "ensemble-touch-lost", what: "a learner doesn't report which sessions it heard of" },
     Mutant { name: "link-frames-of-anyone", what: "a frame on a link is taken whoever says it sent it" },
     Mutant { name: "link-keeps-the-older", what: "a newer connection of a server leaves the older one up" },
     Mutant { name: "link-other-ensemble-fits", what: "a server with another ensemble's data is let in" },
@@ -102,6 +105,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "zab-votes-unsettled", what: "takes part in an election before its log is at rest" },
     Mutant { name: "zab-wiped-follows-at-once", what: "a wiped server follows without having heard what it may have promised" },
     Mutant { name: "zab-wiped-votes", what: "a wiped server's word counts" },
+    Mutant { name: "zk2832-no-truncation", what: "a learner whose log the leader doesn't have asks again instead of cutting it" },
 ];
 
 #[cfg(feature = "mutants")]
