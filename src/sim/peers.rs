@@ -20,7 +20,7 @@ struct Line {
     wire: u64,
     end: usize,
     peer: usize,
-    /// What it was dialled for.
+    /// The lane, at the end that dialled.
     dialled: Option<Lane>,
     /// Once its handshake is through.
     up: Option<Lane>,

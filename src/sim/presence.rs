@@ -1,7 +1,7 @@
 //! When something was last heard of each session, in the world's own time: what expiry is judged by.
 
 use crate::base::ids::SessionId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's description. Times are milliseconds.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +9,12 @@ pub struct Presence {
     heard: BTreeMap<SessionId, u64>,
     resumed: BTreeMap<SessionId, u64>,
     timeouts: BTreeMap<SessionId, u32>,
+    /// Were silent for their whole timeout once: they may expire although they were heard again.
+    lapsed: BTreeSet<SessionId>,
+    /// How fast a clock may run, in thousandths of the right rate; 0: exactly.
+    pub fast_permille: u64,
+    /// How long the word of a session may be on its way to the leader; 0: it isn't.
+    pub late_ms: u64,
     /// When the timers were last started anew: a start of a lone server, a new leader.
     pub timers_from_ms: u64,
     /// Until when something was wrong with servers or the network: nobody is to blame for silence before it.
@@ -18,6 +24,9 @@ pub struct Presence {
 impl Presence {
     /// A server that serves took in something of the session.
     pub fn heard(&mut self, session: SessionId, now_ms: u64) {
+        if self.is_over(session, now_ms) {
+            self.lapsed.insert(session);
+        }
         self.heard.insert(session, now_ms);
     }
 
@@ -35,20 +44,26 @@ impl Presence {
     /// The session expires now.
     ///
     /// # Errors
-    /// When its timeout wasn't over. `slack_permille` is how fast a clock may run, 1000 being right.
-    pub fn expired(&self, session: SessionId, now_ms: u64, slack_permille: u64, late_ms: u64) -> Result<(), String> {
-        let heard = self.heard.get(&session).copied().unwrap_or(0);
-        let since = heard.max(self.timers_from_ms);
-        let silent = now_ms.saturating_sub(since);
+    /// When its timeout wasn't over.
+    pub fn expired(&self, session: SessionId, now_ms: u64) -> Result<(), String> {
         let Some(timeout) = self.timeouts.get(&session) else { return Ok(()) };
         // What was heard may have been on its way to the leader when something went wrong.
-        if late_ms > 0 && self.trouble_ms >= since {
+        let on_its_way = self.late_ms > 0 && self.trouble_ms >= self.since(session);
+        if on_its_way || self.lapsed.contains(&session) || self.is_over(session, now_ms) {
             return Ok(());
         }
-        if (silent + late_ms) * slack_permille / 1000 < u64::from(*timeout) {
-            return Err(format!("session {session} expired after {silent} ms of silence, its timeout is {timeout} ms"));
-        }
-        Ok(())
+        let silent = now_ms.saturating_sub(self.since(session));
+        Err(format!("session {session} expired after {silent} ms of silence, its timeout is {timeout} ms"))
+    }
+
+    fn since(&self, session: SessionId) -> u64 {
+        self.heard.get(&session).copied().unwrap_or(0).max(self.timers_from_ms)
+    }
+
+    /// Whether its whole timeout has passed, by the fastest clock.
+    fn is_over(&self, session: SessionId, now_ms: u64) -> bool {
+        let silent = now_ms.saturating_sub(self.since(session)) + self.late_ms;
+        self.timeouts.get(&session).is_some_and(|timeout| silent * (1000 + self.fast_permille) / 1000 >= u64::from(*timeout))
     }
 
     /// How long a living session was silent: since it was heard, or resumed, or all timers were started.

@@ -7,7 +7,7 @@ use super::coverage::Coverage;
 use super::ledger::Ledger;
 use crate::base::ids::Zxid;
 use crate::model::peer::Lane;
-use crate::model::peer::{Message, Pulse, Refusal};
+use crate::model::peer::{Message, Pulse, Refusal, Stance};
 use crate::model::position::Position;
 use crate::wire::peer::{PeerFrames, body_bytes_max, decode};
 use std::collections::BTreeMap;
@@ -73,7 +73,10 @@ impl Protocol {
         let (accepted, current) = ledger.epochs_of(node);
         match message {
             // A candidate may name the epoch that it asks for before its own promise is durable: too high is never wrong.
-            Message::Pulse(Pulse { position, .. }) => is_durable(ledger, node, position),
+            // Who follows or leads isn't judged by it.
+            Message::Pulse(Pulse { position, stance: Stance::Looking | Stance::Candidate { .. }, .. }) => {
+                is_durable(ledger, node, position)
+            }
             Message::NewEpoch { position, founding, .. } => {
                 if *founding {
                     coverage.hit("founding");

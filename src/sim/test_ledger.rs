@@ -214,11 +214,15 @@ fn no_session_expires_before_its_time() {
     let mut presence = Presence::default();
     presence.created(SessionId(1), 1000, 0);
     presence.heard(SessionId(1), 500);
-    assert!(presence.expired(SessionId(1), 1400, 1000, 0).is_err());
-    assert_eq!(presence.expired(SessionId(1), 1500, 1000, 0), Ok(()));
+    assert!(presence.expired(SessionId(1), 1400).is_err());
+    assert_eq!(presence.expired(SessionId(1), 1500), Ok(()));
     presence.timers_from_ms = 900;
-    assert!(presence.expired(SessionId(1), 1500, 1000, 0).is_err(), "a new leader gives everybody the whole timeout");
-    assert!(presence.expired(SessionId(1), 1700, 1000, 50).is_err());
+    assert!(presence.expired(SessionId(1), 1500).is_err(), "a new leader gives everybody the whole timeout");
+    presence.late_ms = 50;
+    assert!(presence.expired(SessionId(1), 1700).is_err());
     presence.trouble_ms = 950;
-    assert_eq!(presence.expired(SessionId(1), 1700, 1000, 50), Ok(()), "the news may have been lost on the way");
+    assert_eq!(presence.expired(SessionId(1), 1700), Ok(()), "the news may have been lost on the way");
+    presence.heard(SessionId(1), 2500);
+    presence.trouble_ms = 0;
+    assert_eq!(presence.expired(SessionId(1), 2600), Ok(()), "it was heard again when its time was over already");
 }

@@ -179,6 +179,9 @@ impl World {
             self.agenda.after(at + u64::from(self.options.full_ms) * 1000, Event::Full { node, full: false });
         }
         if self.nodes.len() > 1 {
+            let o = &self.options;
+            let late_ms = o.tick_ms + (o.peer_us + 4 * o.mail_us) / 1000 + 60;
+            (self.history.presence.fast_permille, self.history.presence.late_ms) = (u64::from(o.drift_permille), u64::from(late_ms));
             self.set_clocks();
             self.next_fault();
         }

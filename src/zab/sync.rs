@@ -44,10 +44,11 @@ impl Zab {
     /// Leader: whether a quorum, itself included, has acknowledged NEWLEADER. Then its whole history is committed.
     pub(super) fn establish_if_acknowledged(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
-        // Its own epoch first: until that is stored its log may still be taking on the ensemble's identity, and appends nothing.
-        let stored = self.vault.is_stored(l.serial) || mutant!("zab-leader-counts-itself-early");
         // After a pause the acknowledgements may be old ones: it must be heard following still.
-        if l.established || !stored || !l.hears_quorum || !self.is_quorum(&self.counted()) {
+        // Its own epoch too, even where the others make a quorum: until it is durable the log may still be taking on the ensemble's
+        // identity, and takes no transaction.
+        let own = self.vault.is_stored(l.serial) || mutant!("zab-leader-counts-itself-early");
+        if l.established || !own || !l.hears_quorum || !self.is_quorum(&self.counted()) {
             return;
         }
         let State::Leading(l) = &mut self.state else { return };

@@ -30,8 +30,7 @@ impl World {
         self.nodes[who.node].disk_steps += self.agenda.disk_steps - steps;
         self.same_digest(who.node, applied, digest)?;
         for session in expired {
-            let (fast, late_ms) = if self.nodes.len() == 1 { (1000, 0) } else { (1000 + self.options.drift_permille, self.late_ms()) };
-            self.history.presence.expired(session, self.agenda.now_ms(), u64::from(fast), late_ms)?;
+            self.history.presence.expired(session, self.agenda.now_ms())?;
         }
         self.new_role(who.node, role)?;
         self.mend(who.node);
@@ -55,11 +54,6 @@ impl World {
                 self.end(who.node, Ending::Kill)
             }
         }
-    }
-
-    /// How long news of a session may be on its way to the leader.
-    fn late_ms(&self) -> u64 {
-        u64::from(self.options.tick_ms + (self.options.peer_us + 4 * self.options.mail_us) / 1000) + 2 * TICK_US / 1000 + 20
     }
 
     /// A server does something else now.

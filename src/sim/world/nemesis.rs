@@ -286,8 +286,10 @@ impl World {
     /// Whether a server may lose something of its disk: the ensemble exists, and enough others have all of theirs.
     pub(super) fn may_impair(&self, node: usize) -> bool {
         let voters = self.options.voters();
-        let worn = (0..voters).filter(|n| *n != node && self.history.ledger.is_excused(*n)).count();
-        self.history.protocol.established() > 0 && !self.history.ledger.is_excused(node) && worn < (voters - 1) / 2
+        let ledger = &self.history.ledger;
+        // One that never acknowledged a leader counts for as little as one that lost everything.
+        let worn = (0..voters).filter(|n| *n != node && (ledger.is_excused(*n) || ledger.epochs_of(*n).1 == 0)).count();
+        self.history.protocol.established() > 0 && !ledger.is_excused(node) && worn < (voters - 1) / 2
     }
 
     /// No faults any more: what is blocked, stands still, is slow or down comes back.
