@@ -20,11 +20,21 @@ STAGES=(
   "clients/cclient|1|the C client"
   "clients/curator|3|Curator 5.9 recipes"
   "clients/kazoo|4|a part of kazoo's own test suite"
+  "clients/ensemble-zkcli|2|the same session of ZooKeeper's command line at a follower"
+  "clients/ensemble-cclient|1|the C client at a follower"
+  "clients/ensemble-curator|3|Curator 5.9: latch, mutex, cache and sessions while the leader is killed"
+  "clients/ensemble-kazoo|4|a part of kazoo's own test suite over three servers"
+  "clients/hadoop-elector|2|Hadoop's ActiveStandbyElector: the active elector, the leading server, or both are killed"
+)
+
+# Run only when named: their clients are heavy.
+LONG_STAGES=(
+  "clients/spark|6|Spark standalone: the leading master is killed under an application"
 )
 
 stages_names() { printf '%s\n' "${STAGES[@]}" | cut -d'|' -f1; }
-stages_list() { printf '%s\n' "${STAGES[@]}" | awk -F'|' '{ printf "%-22s %3s min  %s\n", $1, $2, $3 }'; }
-stages_budget() { printf '%s\n' "${STAGES[@]}" | awk -F'|' -v s="$1" '$1 == s { print $2; found = 1 } END { exit !found }'; }
+stages_list() { printf '%s\n' "${STAGES[@]}" "${LONG_STAGES[@]}" | awk -F'|' '{ printf "%-25s %3s min  %s\n", $1, $2, $3 }'; }
+stages_budget() { printf '%s\n' "${STAGES[@]}" "${LONG_STAGES[@]}" | awk -F'|' -v s="$1" '$1 == s { print $2; found = 1 } END { exit !found }'; }
 
 # stages_run STAGE LONG(yes|no)
 stages_run() {

@@ -39,6 +39,12 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "disk-error-swallowed", what: "a failed append is reported as done" },
     Mutant { name: "disk-no-dsync", what: "the log is written without O_DSYNC" },
     Mutant { name: "disk-short-write", what: "half of an append is written" },
+    Mutant { name: "ensemble-diff-skips-first", what: "a leader leaves out the first batch that a learner lacks" },
+    Mutant { name: "ensemble-former-owner-writes", what: "requests of a session count through a server that it has left" },
+    Mutant { name: "ensemble-touch-lost", what: "a learner doesn't report which sessions it heard of" },
+    Mutant { name: "link-frames-of-anyone", what: "a frame on a link is taken whoever says it sent it" },
+    Mutant { name: "link-keeps-the-older", what: "a newer connection of a server leaves the older one up" },
+    Mutant { name: "link-other-ensemble-fits", what: "a server with another ensemble's data is let in" },
     Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
     Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
     Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },
@@ -75,6 +81,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "wire-container-in-multi-is-plain", what: "a create with the container flag in a multi makes a plain node" },
     Mutant { name: "wire-failed-multi-tail-is-ok", what: "operations after the failed one of a multi are answered with 0" },
     Mutant { name: "wire-null-buffer-is-empty", what: "null data is read as empty data" },
+    Mutant { name: "wire-peer-checksum-ignored", what: "a frame between servers that changed on its way is taken" },
     Mutant { name: "wire-read-only-byte-always", what: "the handshake's answer has the read-only byte that the client didn't send" },
     Mutant { name: "zab-ack-leader-before-epoch", what: "acknowledges NEWLEADER before the epoch is durable" },
     Mutant { name: "zab-candidate-promises-itself-late", what: "asks for promises, and counts itself, before the own promise is durable" },
@@ -98,6 +105,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "zab-votes-unsettled", what: "takes part in an election before its log is at rest" },
     Mutant { name: "zab-wiped-follows-at-once", what: "a wiped server follows without having heard what it may have promised" },
     Mutant { name: "zab-wiped-votes", what: "a wiped server's word counts" },
+    Mutant { name: "zk2832-no-truncation", what: "a learner whose log the leader doesn't have asks again instead of cutting it" },
 ];
 
 #[cfg(feature = "mutants")]

@@ -6,7 +6,7 @@
 
 use super::{complain, say};
 use crate::base::fatal::{Fatal, FatalError};
-use crate::runtime::{ChildEvent, ChildSpec, run_children};
+use crate::runtime::{ChildEvent, ChildSpec, Others, run_children};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
@@ -47,14 +47,13 @@ pub fn run(plan: &Plan) -> Result<i32, FatalError> {
     run_children(&program, &children, &mut |event| match event {
         ChildEvent::Line { child, text } => complain(&format!("{} | {text}", children[child].name)),
         ChildEvent::AllReady => say(&format!("ringkeeper local ready connect={connect} dir={}", dir.display())),
-        ChildEvent::Ended { child, how, all_end: true } => {
-            complain(&format!("ringkeeper local: {} ended ({how}) before all were ready: ending the others", children[child].name));
-        }
-        ChildEvent::Ended { child, how, all_end: false } => {
-            complain(&format!(
-                "ringkeeper local: {} ended ({how}); the others go on. Start all anew to have it back",
-                children[child].name
-            ));
+        ChildEvent::Ended { child, how, others } => {
+            let then = match others {
+                Others::GoOn => "; the others go on. Start all anew to have it back",
+                Others::End => " before all were ready: ending the others",
+                Others::WereEnding => ", as all were ending",
+            };
+            complain(&format!("ringkeeper local: {} ended ({how}){then}", children[child].name));
         }
         ChildEvent::Stopping => complain("ringkeeper local: ending all servers"),
         ChildEvent::Killed { child } => complain(&format!("ringkeeper local: {} didn't end in time and is killed", children[child].name)),

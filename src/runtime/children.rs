@@ -36,6 +36,17 @@ pub struct ChildSpec {
     pub args: Vec<OsString>,
 }
 
+/// What the end of a child means for the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Others {
+    /// They go on.
+    GoOn,
+    /// They are told to end too, since not all were ready yet.
+    End,
+    /// They were told before.
+    WereEnding,
+}
+
 /// What there is to tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChildEvent {
@@ -48,14 +59,14 @@ pub enum ChildEvent {
     },
     /// Every child has said that it serves; told once.
     AllReady,
-    /// A child ended that wasn't told to.
+    /// A child ended that wasn't told to, or with a status of its own after it was.
     Ended {
         /// Which child.
         child: usize,
         /// Such as `status 11`.
         how: String,
-        /// The others are told to end too, since not all were ready yet.
-        all_end: bool,
+        /// What comes of it.
+        others: Others,
     },
     /// A signal came: all children are told to end.
     Stopping,
@@ -231,14 +242,18 @@ impl Flock {
         if self.status == 0 {
             self.status = status.code().unwrap_or(1);
         }
-        if self.stopping_since.is_some() {
-            return;
-        }
         let how =
             status.code().map_or_else(|| format!("by signal {}", status.signal().unwrap_or_default()), |code| format!("status {code}"));
-        let all_end = !self.ready_told;
-        tell(ChildEvent::Ended { child, how, all_end });
-        if all_end {
+        if self.stopping_since.is_some() {
+            // Whom a signal ended now was ended by us.
+            if status.code().is_some_and(|code| code != 0) {
+                tell(ChildEvent::Ended { child, how, others: Others::WereEnding });
+            }
+            return;
+        }
+        let others = if self.ready_told { Others::GoOn } else { Others::End };
+        tell(ChildEvent::Ended { child, how, others });
+        if others == Others::End {
             self.stop();
         }
     }
@@ -257,13 +272,15 @@ impl Flock {
 mod tests {
     use super::*;
 
-    /// Runs shell scripts as children; what was told, in order.
+    /// Runs shell scripts as children in a directory of their own, where `await NAME` waits for a file; what was told, in order.
     fn run(scripts: &[&str]) -> (i32, Vec<ChildEvent>) {
-        let specs: Vec<ChildSpec> = scripts
-            .iter()
-            .enumerate()
-            .map(|(i, script)| ChildSpec { name: format!("child {i}"), args: vec!["-c".into(), (*script).into()] })
-            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let wait = "await() { n=0; while [ ! -e $1 ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n+1)); done; }";
+        let spec = |(i, script): (usize, &&str)| ChildSpec {
+            name: format!("child {i}"),
+            args: vec!["-c".into(), format!("cd {}; {wait}; {script}", dir.path().display()).into()],
+        };
+        let specs: Vec<ChildSpec> = scripts.iter().enumerate().map(spec).collect();
         let mut told = Vec::new();
         let status = run_children(Path::new("/bin/sh"), &specs, &mut |event| told.push(event)).unwrap();
         (status, told)
@@ -271,27 +288,32 @@ mod tests {
 
     #[test]
     fn all_being_ready_is_told_once_and_later_ends_one_by_one() {
-        let first = "echo ringkeeper ready a; echo said >&2; sleep 0.4; exit 7";
-        let (status, told) = run(&[first, "sleep 0.1; echo ringkeeper ready b; sleep 0.8; kill -9 $$"]);
+        let first = "echo ringkeeper ready a; echo said >&2; await b; sleep 0.5; touch a; exit 7";
+        let (status, told) = run(&[first, "sleep 0.3; echo ringkeeper ready b; touch b; await a; sleep 0.5; kill -9 $$"]);
         assert_eq!(status, 7, "{told:?}");
         assert_eq!(
             told,
             [
                 ChildEvent::Line { child: 0, text: "said".into() },
                 ChildEvent::AllReady,
-                ChildEvent::Ended { child: 0, how: "status 7".into(), all_end: false },
-                ChildEvent::Ended { child: 1, how: "by signal 9".into(), all_end: false },
+                ChildEvent::Ended { child: 0, how: "status 7".into(), others: Others::GoOn },
+                ChildEvent::Ended { child: 1, how: "by signal 9".into(), others: Others::GoOn },
             ]
         );
     }
 
     #[test]
     fn an_end_before_all_are_ready_ends_all_after_its_last_words() {
-        let (status, told) = run(&["echo ringkeeper ready a; exec sleep 60", "echo in use >&2; exit 11"]);
+        let reluctant = "trap 'exit 21' TERM; touch trapped; while :; do sleep 0.05; done";
+        let (status, told) = run(&["echo ringkeeper ready a; exec sleep 60", "await trapped; echo in use >&2; exit 11", reluctant]);
         assert_eq!(status, 11, "{told:?}");
         assert_eq!(
             told,
-            [ChildEvent::Line { child: 1, text: "in use".into() }, ChildEvent::Ended { child: 1, how: "status 11".into(), all_end: true }]
+            [
+                ChildEvent::Line { child: 1, text: "in use".into() },
+                ChildEvent::Ended { child: 1, how: "status 11".into(), others: Others::End },
+                ChildEvent::Ended { child: 2, how: "status 21".into(), others: Others::WereEnding },
+            ]
         );
     }
 

@@ -26,7 +26,7 @@ mod spread;
 mod wake;
 
 pub use boot::{Started, serve};
-pub use children::{ChildEvent, ChildSpec, end_with_parent, run_children};
+pub use children::{ChildEvent, ChildSpec, Others, end_with_parent, run_children};
 pub use files::{DiskFiles, Roots};
 pub use logging::{end_on_panic, flush as flush_logging, init as init_logging, log_note};
 pub use loss::accept_loss;

@@ -357,6 +357,18 @@ impl Peers {
         }
     }
 
+    /// Ends every link: the keeper begins anew and knows of none. They are opened again.
+    pub(super) fn restart(&self) {
+        let now = self.0.clock.now().mono;
+        let all: Vec<LinkId> = self.0.sockets.borrow().keys().copied().collect();
+        for id in all {
+            self.0.links.borrow_mut().end(now, id, "this server starts anew from its files", &mut self.0.burst.borrow_mut());
+        }
+        self.carry_out();
+        // What came before, and that the links are down, is the old keeper's.
+        self.0.burst.borrow_mut().clear();
+    }
+
     /// For an orderly end: neither listens nor connects any more, and the other servers hear at once that this one is gone.
     pub(super) fn stop(&self) {
         // Dropping a task cancels it, once the executor comes to it.
@@ -370,16 +382,6 @@ impl Peers {
             self.cut(id, &socket);
             socket.shut(rustix::net::Shutdown::Both);
         }
-    }
-
-    /// Ends every link: the keeper begins anew and knows of none. They are opened again.
-    pub(super) fn restart(&self) {
-        let now = self.0.clock.now().mono;
-        let all: Vec<LinkId> = self.0.sockets.borrow().keys().copied().collect();
-        for id in all {
-            self.0.links.borrow_mut().end(now, id, "this server starts anew from its files", &mut self.0.burst.borrow_mut());
-        }
-        self.carry_out();
     }
 
     /// Time passed: ends connections that don't greet, and those that lingered enough.

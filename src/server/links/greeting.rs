@@ -4,6 +4,7 @@ use super::words::{self, Names, lane_name};
 use super::{Established, LinkEffect, Links, Origin, Port};
 use crate::base::ids::ServerId;
 use crate::model::peer::Lane;
+use crate::mutant;
 use crate::server::note::Level;
 use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem};
 use crate::wire::peer::hello::hello_version;
@@ -71,7 +72,7 @@ impl Links {
         if self.options.membership.get(them).is_none() {
             return Err(words::unknown(them, me, &Names(&self.options.membership)));
         }
-        if words::clusters_differ(hello.cluster, self.options.cluster) {
+        if words::clusters_differ(hello.cluster, self.options.cluster) && !mutant!("link-other-ensemble-fits") {
             return Err(words::other_cluster(them, hello.cluster, me, self.options.cluster));
         }
         match origin {
@@ -114,6 +115,7 @@ impl Links {
         let replaced: Vec<LinkId> = self
             .of_peer(peer)
             .filter(|old| self.incarnation(*old) != Some(incarnation) || self.up.get(&(peer, lane)) == Some(old))
+            .filter(|_| !mutant!("link-keeps-the-older"))
             .collect();
         for old in replaced {
             if let Some(ended) = self.incarnation(old).filter(|i| *i != incarnation) {

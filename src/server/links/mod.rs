@@ -14,6 +14,7 @@ use crate::base::ids::{ClusterId, ServerId};
 use crate::base::time::MonoMs;
 use crate::model::membership::Membership;
 use crate::model::peer::Lane;
+use crate::mutant;
 use crate::server::note::{Level, Note};
 use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem};
 use crate::wire::peer::{BadFrame, GREETING_BODY_BYTES_MAX, PeerFrames, kind, put_goodbye};
@@ -107,6 +108,7 @@ pub struct Links {
     options: LinkOptions,
     next_link: u64,
     now: MonoMs,
+    ticked: MonoMs,
     links: BTreeMap<LinkId, Link>,
     /// The link of each peer and lane that is up.
     up: BTreeMap<(ServerId, Lane), LinkId>,
@@ -124,6 +126,7 @@ impl Links {
             options,
             next_link: 1,
             now: MonoMs::default(),
+            ticked: MonoMs::default(),
             links: BTreeMap::new(),
             up: BTreeMap::new(),
             earlier: BTreeMap::new(),
@@ -224,7 +227,9 @@ impl Links {
             link.heard = now;
             let (sender, kind) = (frame.sender, frame.body[0]);
             match link.up {
-                Some(Established { peer, lane, .. }) if sender == peer && kind::lane(kind) == Some(lane) => {
+                Some(Established { peer, lane, .. })
+                    if (sender == peer || mutant!("link-frames-of-anyone")) && kind::lane(kind) == Some(lane) =>
+                {
                     let from = burst.bytes.len();
                     burst.bytes.extend_from_slice(frame.body);
                     burst.items.push(PeerItem::Message { peer, lane, link: id, body: from..burst.bytes.len() });
@@ -274,7 +279,17 @@ impl Links {
         for link in over {
             self.refuse(link, &format!("no greeting came within {timeout_ms} ms"), burst);
         }
+        self.end_quiet(now, burst);
+    }
+
+    fn end_quiet(&mut self, now: MonoMs, burst: &mut PeerBurst) {
         let quiet_ms = self.options.quiet_timeout_ms;
+        // After a pause of this process itself, what came meanwhile isn't read yet.
+        let paused = now.since(self.ticked) > quiet_ms / 4;
+        self.ticked = now;
+        if paused {
+            self.links.values_mut().for_each(|link| link.heard = now);
+        }
         let is_quiet = |id: &LinkId| self.links.get(id).is_some_and(|link| now.since(link.heard) > quiet_ms);
         let pulses = self.up.iter().filter(|((_, lane), id)| *lane == Lane::Pulse && is_quiet(id));
         for peer in pulses.map(|((peer, _), _)| *peer).collect::<Vec<_>>() {

@@ -181,7 +181,7 @@ write_zoo_cfg() {
 }
 
 # Gives a command to the ensemble (common/members.py).
-members() { timeout 120 env PYTHONDONTWRITEBYTECODE=1 python3 "$CLIENTS_DIR/common/members.py" "$ENSEMBLE" "$@"; }
+members() { timeout 240 env PYTHONDONTWRITEBYTECODE=1 python3 "$CLIENTS_DIR/common/members.py" "$ENSEMBLE" "$@"; }
 
 # Starts an ensemble of three servers below $WORK/ensemble. Sets ENSEMBLE and ENSEMBLE_CONNECT; returns when all serve.
 ensemble_start() {

@@ -30,9 +30,12 @@ import sys
 import time
 
 HOST = "127.0.0.1"
-SERVES_S = 40            # a JVM on a loaded machine; Ringkeeper needs a fraction of it
+SERVES_S = 90            # a JVM on a loaded machine; Ringkeeper needs a fraction of it
 STOP_S = 5               # Ringkeeper's promise
 STOP_ZOOKEEPER_S = 20
+# A machine that builds beside the tests may leave a process standing for a second, which must not look like a dead server
+# here. A killed one is noticed at once all the same, by its connections.
+PATIENCE = "-Dringkeeper.pulse.silenceMs=3000"
 READY_LINE = re.compile(r"^ringkeeper ready client=.*:\d+ data=.* cores=.* durable=yes$")
 CONFIG = """tickTime=2000
 initLimit=10
@@ -115,7 +118,7 @@ class Members:
     def argv(self, number):
         config, defines = str(self.top / f"server-{number}" / "zoo.cfg"), [f"-D{define}" for define in self.plan["defines"]]
         if self.plan["system"] == "ringkeeper":
-            return [self.plan["program"], "serve", config, *defines]
+            return [self.plan["program"], "serve", config, PATIENCE, *defines]
         return ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", self.plan["program"], "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
                 *defines, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config]
 

@@ -15,9 +15,9 @@ import programs
 HOST = "127.0.0.1"
 JOBS, PAUSE_MS = 60, 700
 KILLED_AFTER_JOB = 8
-START_S = 90           # a JVM with 200 jars on a loaded machine
-TAKEOVER_S = 120       # the session's timeout, and Spark's wait for workers and applications
-APPLICATION_S = 300
+START_S = 240          # a JVM with 130 jars on a loaded machine
+TAKEOVER_S = 240       # the session's timeout, and Spark's wait for workers and applications
+APPLICATION_S = 400
 # What Spark's launcher gives a driver on Java 17.
 OPENED = ["java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util", "java.util.concurrent",
           "java.util.concurrent.atomic", "sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar"]
