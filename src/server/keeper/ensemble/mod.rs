@@ -385,8 +385,9 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn begin_ensemble_turn(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &mut self.ensemble else { return };
         let durable = self.log.durable();
-        // A cut, or a new beginning behind a snapshot, counts once it is durable itself.
-        if durable != e.told_durable && !self.log.is_cutting() {
+        // What a cut gives up is given up at once; a new beginning behind a snapshot counts once it is durable itself.
+        let shrinks = durable.zxid < e.told_durable.zxid;
+        if durable != e.told_durable && (shrinks || !self.log.is_cutting()) {
             e.told_durable = durable;
             self.zab_step(cx, Input::Durable { last: durable });
         }
