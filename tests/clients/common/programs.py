@@ -58,7 +58,8 @@ class Program:
             seen.append(line)
             if wanted(line):
                 return seen
-        raise members.Failure(f"{self.name} printed {seen[-5:]} within {seconds} s, not what was waited for")
+        how = f"{seconds} s" if self.process.poll() is None else f"its end with status {self.process.returncode}"
+        raise members.Failure(f"{self.name} printed {seen[-5:]} until {how}, not what was waited for")
 
     def rest(self):
         """What has come by now."""
