@@ -61,8 +61,7 @@ class Spark:
         return self._program(name, "640m", [], [*arguments, self.application, str(jobs), str(pause_ms)], False)
 
     def end(self):
-        for program in self.running:
-            program.kill()
+        programs.end(self.running)
 
 
 def has(text):
