@@ -58,7 +58,13 @@ class Program:
             seen.append(line)
             if wanted(line):
                 return seen
-        raise members.Failure(f"{self.name} printed {seen[-5:]} within {seconds} s, not what was waited for")
+        how = f"{seconds} s{self.stopped()}" if self.process.poll() is None else f"its end with status {self.process.returncode}"
+        raise members.Failure(f"{self.name} printed {seen[-5:]} until {how}, not what was waited for")
+
+    def stopped(self):
+        """Says so when a signal holds the process: nothing that the servers did."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as stat:
+            return ", stopped by a signal from outside" if stat.read().rsplit(")", 1)[1].split()[0] in "Tt" else ""
 
     def rest(self):
         """What has come by now."""
@@ -71,3 +77,11 @@ class Program:
         """kill -9; returns when it is gone."""
         self.process.kill()
         self.process.wait(10)
+
+
+def end(programs):
+    """kill -9 of them all, whatever one of them does."""
+    for program in programs:
+        program.process.kill()
+    for program in programs:
+        program.process.wait(30)

@@ -30,8 +30,7 @@ class Electors:
         return elector
 
     def end(self):
-        for elector in self.running.values():
-            elector.kill()
+        programs.end(self.running.values())
 
 
 def expect(found, wanted, what):

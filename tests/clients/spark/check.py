@@ -58,11 +58,10 @@ class Spark:
         arguments = ["org.apache.spark.deploy.SparkSubmit", "--master", self.url, "--class", "ringkeeper.clients.LongApplication"]
         for setting in ("executor.memory=512m", "ui.enabled=false", f"driver.host={HOST}", f"driver.bindAddress={HOST}", "cores.max=1"):
             arguments += ["--conf", f"spark.{setting}"]
-        return self._program(name, "400m", [], [*arguments, self.application, str(jobs), str(pause_ms)], False)
+        return self._program(name, "640m", [], [*arguments, self.application, str(jobs), str(pause_ms)], False)
 
     def end(self):
-        for program in self.running:
-            program.kill()
+        programs.end(self.running)
 
 
 def has(text):
