@@ -22,7 +22,7 @@ use crate::mutant;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// As [`crate::log::recover()`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
-/// another cluster or a newer format are no damage. `damages` still tells what was accepted.
+/// another cluster or a newer format are no damage; nor does a directory that can't be listed. `damages` still tells what was accepted.
 #[must_use]
 pub fn accept_loss<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
     let recovery = examine(files, after, options, fresh);
@@ -32,7 +32,7 @@ pub fn accept_loss<'a>(files: &'a dyn Files, after: Identity, options: &LogOptio
     accept(files, after, options, fresh, recovery)
 }
 
-/// Gives a case of damage its start. A member says in its metadata, in the same step in which it cuts, that it has to be repaired.
+/// Gives a case of damage its start, unless a directory of the log can't be listed. A member says in its metadata, in the same step in which it cuts, that it has to be repaired.
 pub(super) fn accept<'a>(
     files: &'a dyn Files,
     after: Identity,
@@ -57,6 +57,10 @@ pub(super) fn accept<'a>(
         }
     }
     let found = scan(files, Some(known.cluster));
+    if found.unlisted {
+        // What lies there can neither be put aside nor be kept from being replaced.
+        return recovery;
+    }
     let chain = follow(&found, &known, after, &mut Vec::new());
     let mut start = next_start(&found, options, &known, mark, chain.stands, &live_ends(&found, &chain));
     start.scripts.insert(0, set_aside(files, &found, &chain, start.log.meta.generation));

@@ -44,6 +44,11 @@ pub fn accept_loss(data_dir: &Path, log_dir: &Path) -> Result<Vec<String>, Fatal
         let text = format!("{} holds data that isn't this server's or of a newer format, no damage:\n{found}", roots.log.display());
         return Err(FatalError::new(Fatal::ForeignFormat, text));
     }
+    if plan.case.is_damage() && plan.scripts.is_empty() {
+        let found = damage_lines(&plan.damages).join("\n");
+        let text = format!("what lies below {} isn't all known, so nothing was changed. See to this first:\n{found}", roots.log.display());
+        return Err(FatalError::new(Fatal::Directory, text));
+    }
     if !plan.case.is_damage() {
         lines.push(format!("a start wouldn't be refused (case {}, {}): nothing was changed", plan.case.letter(), plan.case.name()));
         return Ok(lines);

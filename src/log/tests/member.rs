@@ -194,6 +194,16 @@ fn a_torn_tail_is_cut_and_needs_no_repair_and_a_standalone_server_still_refuses_
 }
 
 #[test]
+fn a_directory_that_cant_be_listed_is_no_loss_that_anybody_may_accept() {
+    let (mut driver, _) = committing(2, 9, 0);
+    driver.disk.hide("log/shard-1");
+    for options in [driver.options, tiny(2)] {
+        assert!(recover(&driver.disk, Identity::default(), &options, CLUSTER).start.is_none());
+        assert!(crate::log::accept_loss(&driver.disk, Identity::default(), &options, CLUSTER).start.is_none());
+    }
+}
+
+#[test]
 fn files_of_another_cluster_are_refused_by_a_member_too() {
     let (mut driver, _) = committing(1, 3, 0);
     let mut other = Driver::new(tiny(2));
