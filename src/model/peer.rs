@@ -105,7 +105,7 @@ pub enum Message<'a> {
 
     /// Candidate to every voter: promise me this epoch.
     NewEpoch {
-        /// Never asked for before by this candidate.
+        /// Promised by this candidate to itself, and to nobody else by anybody who answers with a promise.
         epoch: u32,
         /// The candidate's history.
         position: Position,
