@@ -29,6 +29,10 @@ STAGES=(
 
 # Run only when named: their clients are heavy.
 LONG_STAGES=(
+)
+
+# Too long or too large for the landing lane: run by name only.
+LONG_STAGES=(
   "clients/spark|6|Spark standalone: the leading master is killed under an application"
 )
 
