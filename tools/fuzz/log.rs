@@ -201,7 +201,8 @@ fn accept(prng: &mut Prng, grown: &Grown, mut disk: Disk, after: Zxid, tally: &m
     let accepted = meter::bounded("accepting a loss", bytes_max, || accept_loss(&disk, snapshot_at(after), &grown.options, CLUSTER))?;
     let case = accepted.case;
     let Some(start) = accepted.start.clone() else {
-        return if case == Case::Foreign { Ok(()) } else { Err(format!("the loss of {case:?} can't be accepted")) };
+        // What lies in a directory that can't be listed could be neither put aside nor kept from being replaced.
+        return if case == Case::Foreign || disk.is_spoiled() { Ok(()) } else { Err(format!("the loss of {case:?} can't be accepted")) };
     };
     tally.met("loss accepted", case_item(case));
     let (tail, firsts) = (accepted.tail.zxid, firsts_of(&accepted));
