@@ -19,7 +19,7 @@ const HELD_FOR_EACH_BYTE_MAX: usize = 200;
 const HELD_MIN: usize = 256 << 10;
 
 /// Parts of the sentences that a check may say.
-const FINDINGS: [&str; 20] = [
+const FINDINGS: [&str; 19] = [
     "unknown key",
     "did you mean",
     "is set again",
@@ -30,7 +30,6 @@ const FINDINGS: [&str; 20] = [
     "hexadecimal digits",
     "is not set; add",
     "is above `maxSessionTimeout`",
-    "an ensemble is not built yet",
     "so the server runs alone",
     "differs from `clientPort",
     "is no four-letter word",
