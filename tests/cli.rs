@@ -150,6 +150,65 @@ fn cli_usage_and_configuration() {
 }
 
 #[test]
+fn cli_an_ensemble_needs_a_number_and_a_founder_an_ensemble() {
+    let place = Place::new("server.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4\nserver.3=127.0.0.1:5:6");
+    let data = place.path("data");
+    start_refused(place.serve(&[]), 10, &[&format!("{data}/myid is missing"), &format!("echo 1 > {data}/myid")]);
+    fs::create_dir(&data).expect("a writable directory");
+    fs::write(format!("{data}/myid"), "9\n").expect("a writable directory");
+    start_refused(place.serve(&[]), 10, &[&format!("{data}/myid:1: error: this server is number 9, but there is no `server.9` line")]);
+    start_refused(place.serve(&["-DdynamicConfigFile=/nowhere/members"]), 10, &["/nowhere/members, which isn't there"]);
+    start_refused(Place::new("").serve(&["--bootstrap"]), 2, &["--bootstrap founds an ensemble", "a server alone"]);
+    let left: Vec<_> = fs::read_dir(&data).expect("a directory").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["myid"], "a refused start left something");
+}
+
+#[test]
+fn cli_local_says_which_arguments_do_not_fit() {
+    let place = Place::new("");
+    let local = |more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("local").args(["--dir", &place.path("ring")]).args(more);
+        command
+    };
+    assert!(refused(local(&["--servers", "0"]), 2).contains("1..=9"));
+    start_refused(local(&["--base-port", "65530"]), 2, &["name a --base-port from 1 to 65527"]);
+    for id in 1..=2 {
+        fs::create_dir_all(place.path(&format!("ring/server-{id}"))).expect("a writable directory");
+    }
+    start_refused(local(&[]), 2, &["holds an ensemble of 2 servers, not of 3", "--servers 2"]);
+    fs::write(place.path("file"), "").expect("a writable directory");
+    let mut on_a_file = Command::new(PROGRAM);
+    on_a_file.args(["local", "--dir", &place.path("file")]);
+    start_refused(on_a_file, 12, &["can't be prepared", "name another --dir"]);
+}
+
+/// One server of the local ensemble stands alone, so this much of the command can be run.
+#[test]
+fn cli_local_hands_on_what_its_server_says_and_ends_it() {
+    let place = Place::new("");
+    let base_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a free port").port().min(65_000);
+    for _ in 0..2 {
+        let mut command = Command::new(PROGRAM);
+        command.args(["local", "--servers", "1", "--base-port", &base_port.to_string(), "--dir", &place.path("ring")]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut ready).expect("a readable pipe");
+        assert_eq!(ready, format!("ringkeeper local ready connect=127.0.0.1:{base_port} dir={}\n", place.path("ring")));
+        let sent = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
+        assert!(sent.success());
+        let output = child.wait_with_output().expect("an end");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.lines().any(|line| line.starts_with("server.1 | ") && line.contains("recovered through")), "{said}");
+        // The second round needs the same ports: a server that lived on would have them.
+        assert!(said.contains("ringkeeper local: ending all servers"), "{said}");
+    }
+    assert!(Path::new(&place.path("ring/server-1/data/log")).exists());
+}
+
+#[test]
 fn cli_check_config_starts_nothing() {
     let place = Place::new("tickTime=1000");
     let output =

@@ -17,6 +17,9 @@ use sha1::{Digest, Sha1};
 /// Identities of one connection; more are refused, since each is compared on every check.
 const IDENTITIES_MAX: usize = 64;
 
+/// Bytes of all identities of one connection; more are refused, since a learner forwards them with each write.
+const IDENTITY_BYTES_MAX: usize = 64 << 10;
+
 /// How credentials are judged.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
@@ -39,7 +42,8 @@ pub enum Outcome {
 
 /// Judges credentials of a client and adds who it then is to `identities`.
 pub fn authenticate(scheme: &[u8], credentials: &[u8], options: &AuthOptions, identities: &mut Vec<Identity>) -> Outcome {
-    if identities.len() >= IDENTITIES_MAX {
+    let bytes = identities.iter().map(|i| i.id.len()).sum::<usize>() + credentials.len();
+    if identities.len() >= IDENTITIES_MAX || bytes > IDENTITY_BYTES_MAX {
         return Outcome::Failed;
     }
     match scheme {

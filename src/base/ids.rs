@@ -124,6 +124,12 @@ impl ConnId {
         ConnId((u64::from(front.0) << 48) | serial)
     }
 
+    /// The whole as one number.
+    #[must_use]
+    pub fn raw(self) -> u64 {
+        self.0
+    }
+
     /// The front that owns the connection.
     #[must_use]
     pub fn front(self) -> FrontId {

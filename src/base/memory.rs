@@ -17,6 +17,8 @@ pub trait BatchMemory: Clone + Debug + 'static {
     /// Limits it to its first `len` bytes (a multiple of the block) for good: what goes to disk is exactly [`Self::bytes`].
     /// Called once, while there is a single handle.
     fn seal(&mut self, len: usize);
+    /// Bytes of memory that stay taken as long as a handle exists; sealing gives none back.
+    fn held_bytes(&self) -> usize;
 }
 
 /// Where a core gets its memory from. Hosts pool it.
@@ -63,6 +65,10 @@ impl BatchMemory for HeapMemory {
 
     fn seal(&mut self, len: usize) {
         self.1 = self.1.min(len.next_multiple_of(BLOCK_BYTES));
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.0.len() * BLOCK_BYTES
     }
 }
 

@@ -43,6 +43,11 @@ impl Progress {
         self.accepted = to;
     }
 
+    /// What was accepted and not submitted is forgotten.
+    pub fn forget_accepted(&mut self) {
+        self.accepted = self.submitted;
+    }
+
     /// Moves `submitted` forward.
     pub fn submit(&mut self, to: u64) {
         invariant!(

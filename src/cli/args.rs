@@ -1,5 +1,6 @@
 //! What may be said on the command line of `ringkeeper`. Anything else ends with exit status 2 and a usage text.
 
+use super::local::SERVERS_MAX;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -21,6 +22,27 @@ pub enum Command {
     Serve {
         /// A ZooKeeper zoo.cfg
         file: Option<PathBuf>,
+        /// Found a new ensemble with the history that this server holds; for the first start of one server only
+        #[arg(long)]
+        bootstrap: bool,
+        /// End when the process that started this one ends
+        #[arg(long, hide = true)]
+        end_with_parent: bool,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "the fields are documented in Settings")]
+        settings: Settings,
+    },
+    /// Run a whole ensemble on this machine, each server in a directory of its own, until Ctrl-C
+    Local {
+        /// How many servers
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(SERVERS_MAX)))]
+        servers: u8,
+        /// Holds the servers' directories; a second start finds the data there
+        #[arg(long, default_value = "./ringkeeper-local")]
+        dir: PathBuf,
+        /// Client port of the first server; those of the others, the quorum and the election ports follow
+        #[arg(long, value_name = "PORT", default_value_t = 2181, value_parser = clap::value_parser!(u16).range(1..))]
+        base_port: u16,
         #[command(flatten)]
         #[allow(missing_docs, reason = "the fields are documented in Settings")]
         settings: Settings,
@@ -60,7 +82,8 @@ impl Cli {
     /// What to do; no command starts a server.
     #[must_use]
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Serve { file: None, settings: self.settings })
+        let serve = Command::Serve { file: None, bootstrap: false, end_with_parent: false, settings: self.settings };
+        self.command.unwrap_or(serve)
     }
 }
 
@@ -84,18 +107,37 @@ mod tests {
         Settings { defines: pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect() }
     }
 
+    fn serve(file: Option<&str>, settings: Settings) -> Command {
+        Command::Serve { file: file.map(PathBuf::from), bootstrap: false, end_with_parent: false, settings }
+    }
+
     #[test]
     fn no_command_serves_with_the_built_in_settings() {
-        assert_eq!(parse("").unwrap(), Command::Serve { file: None, settings: Settings::default() });
-        assert_eq!(parse("-DclientPort=0").unwrap(), Command::Serve { file: None, settings: defines(&[("clientPort", "0")]) });
-        assert_eq!(parse("serve").unwrap(), Command::Serve { file: None, settings: Settings::default() });
+        assert_eq!(parse("").unwrap(), serve(None, Settings::default()));
+        assert_eq!(parse("-DclientPort=0").unwrap(), serve(None, defines(&[("clientPort", "0")])));
+        assert_eq!(parse("serve").unwrap(), serve(None, Settings::default()));
+    }
+
+    #[test]
+    fn founding_an_ensemble_is_said_on_the_command_line() {
+        let file = Some("f".into());
+        let founding = Command::Serve { file, bootstrap: true, end_with_parent: false, settings: Settings::default() };
+        assert_eq!(parse("serve --bootstrap f").unwrap(), founding);
+        assert_eq!(parse("serve f --bootstrap").unwrap(), founding);
+    }
+
+    #[test]
+    fn a_local_ensemble_has_three_servers_unless_told_otherwise() {
+        let local = |servers, dir: &str, base_port, settings| Command::Local { servers, dir: dir.into(), base_port, settings };
+        assert_eq!(parse("local").unwrap(), local(3, "./ringkeeper-local", 2181, Settings::default()));
+        let settings = defines(&[("tickTime", "500")]);
+        assert_eq!(parse("local --servers 5 --dir d --base-port 4000 -DtickTime=500").unwrap(), local(5, "d", 4000, settings));
     }
 
     #[test]
     fn settings_stand_before_and_after_the_file() {
         let settings = defines(&[("zookeeper.snapCount", "5"), ("a", "b=c"), ("d", "")]);
-        let file = Some(PathBuf::from("zoo.cfg"));
-        assert_eq!(parse("serve -Dzookeeper.snapCount=5 zoo.cfg -Da=b=c -D d=").unwrap(), Command::Serve { file, settings });
+        assert_eq!(parse("serve -Dzookeeper.snapCount=5 zoo.cfg -Da=b=c -D d=").unwrap(), serve(Some("zoo.cfg"), settings));
         let settings = defines(&[("x", "1")]);
         assert_eq!(parse("check-config f -Dx=1").unwrap(), Command::CheckConfig { file: "f".into(), settings });
     }
@@ -111,6 +153,11 @@ mod tests {
     #[test]
     fn usage_errors_end_with_status_2_and_questions_with_0() {
         for line in ["start", "serve a b", "check-config", "inspect", "accept-loss", "-D=5", "-D==5", "-DskipACL", "serve -Q", "serve -D"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        for line in
+            ["--bootstrap", "check-config f --bootstrap", "local x", "local --servers 0", "local --servers 10", "local --base-port 0"]
+        {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
         assert_eq!(parse("--version").unwrap_err().exit_code(), 0);

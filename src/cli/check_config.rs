@@ -1,10 +1,9 @@
 //! `ringkeeper check-config FILE`: says what a start with that file would find, and starts nothing.
 
+use super::companions::read_bounded;
 use crate::base::fatal::{Fatal, FatalError};
 use crate::server::config::effective::render_effective;
-use crate::server::config::properties::TEXT_BYTES_MAX;
-use crate::server::config::{Checked, ConfigFile, Input, check};
-use std::io::Read;
+use crate::server::config::{Beside, Checked, Input, check_with};
 use std::path::Path;
 
 /// What to print, and the exit status.
@@ -23,12 +22,8 @@ pub struct Report {
 /// # Errors
 /// [`Fatal::Configuration`] when the file can't be read.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, FatalError> {
-    let mut bytes = Vec::new();
-    // One byte more than is accepted, so that a longer file is recognised as too long.
-    let limit = TEXT_BYTES_MAX as u64 + 1;
-    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(bytes),
+    match read_bounded(path) {
+        Ok(bytes) => Ok(bytes),
         Err(error) => {
             let message = format!("can't read the configuration {}: {error}; name a readable zoo.cfg", path.display());
             Err(FatalError::new(Fatal::Configuration, message))
@@ -36,10 +31,11 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FatalError> {
     }
 }
 
-/// Carries out the command on a file's content.
+/// Carries out the command on the content of a file and of those it refers to.
 #[must_use]
-pub fn run(name: &str, bytes: &[u8], overrides: &[(String, String)], cores_available: usize) -> Report {
-    let checked = check(&Input { file: Some(ConfigFile { name, bytes }), overrides, cores_available });
+pub fn run(input: &Input<'_>, beside: &Beside<'_>) -> Report {
+    let name = input.file.map_or("the built-in configuration", |file| file.name);
+    let checked = check_with(input, beside);
     Report { effective: render_effective(&checked), findings: verdict(name, &checked), status: status(&checked) }
 }
 
@@ -57,6 +53,25 @@ fn verdict(name: &str, checked: &Checked) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::config::properties::TEXT_BYTES_MAX;
+    use crate::server::config::{Companion, ConfigFile};
+
+    fn run(name: &str, bytes: &[u8], overrides: &[(String, String)], cores_available: usize) -> Report {
+        let my_id = Companion::Read(ConfigFile { name: "/d/myid", bytes: b"2" });
+        let input = Input { file: Some(ConfigFile { name, bytes }), overrides, cores_available };
+        super::run(&input, &Beside { my_id, ..Beside::default() })
+    }
+
+    #[test]
+    fn an_ensemble_is_shown_as_this_server_sees_it() {
+        let text = b"dataDir=/d\nclientPort=2181\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
+        let report = run("zoo.cfg", text, &[], 2);
+        assert_eq!((report.status, report.findings.lines().count()), (0, 1), "{}", report.findings);
+        assert!(report.effective.lines().any(|l| l.starts_with("# myid=2 ") && l.ends_with("# /d/myid:1")), "{}", report.effective);
+        assert!(report.effective.lines().any(|l| l.starts_with("ringkeeper.pulse.silenceMs=800 ")), "{}", report.effective);
+        let stranger = run("zoo.cfg", b"dataDir=/d\nclientPort=2181\nserver.1=a:1:2\nserver.3=c:1:2\n", &[], 2);
+        assert_eq!(stranger.status, 10, "number 2 has no line: {}", stranger.findings);
+    }
 
     #[test]
     fn a_good_file_is_shown_with_its_origins() {

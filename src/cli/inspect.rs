@@ -152,7 +152,7 @@ mod tests {
 
     /// A snapshot without nodes, as the writer makes it.
     fn snapshot() -> Vec<u8> {
-        let head = Head { zxid: Zxid(9), cluster: ClusterId(5), generation: 2 };
+        let head = Head { zxid: Zxid(9), cluster: ClusterId(5), generation: 2, checksum: 6 };
         let sessions = [SessionImage { session: SessionId(0x30), timeout_ms: 4000, password: [0xab; 16] }];
         let acls = [AclImage { acl: 1, list: crate::model::acl::OPEN_UNSAFE }];
         let mut writer = SnapshotWriter::begin(head, sessions.into_iter(), acls.into_iter());

@@ -4,18 +4,28 @@
 pub mod accept_loss;
 pub mod args;
 pub mod check_config;
+pub mod companions;
 pub mod inspect;
+pub mod local;
 pub mod serve;
 
 use crate::base::fatal::FatalError;
+use crate::server::config::{ConfigFile, Input};
 use args::Command;
+use companions::Companions;
 use std::io::Write;
 
 /// Carries out a command. Returns the exit status, which `docs/operations.md` lists.
 #[must_use]
 pub fn run(command: Command) -> i32 {
     let done = match command {
-        Command::Serve { file, settings } => serve::run(file.as_deref(), &settings.defines).map(|()| 0),
+        Command::Serve { file, bootstrap, end_with_parent, settings } => {
+            let options = serve::Options { bootstrap, end_with_parent };
+            serve::run(file.as_deref(), options, &settings.defines).map(|()| 0)
+        }
+        Command::Local { servers, dir, base_port, settings } => {
+            local::run(&local::Plan { servers, dir, base_port, defines: settings.defines })
+        }
         Command::CheckConfig { file, settings } => check_config(&file, &settings.defines),
         Command::Inspect { path } => inspect::run(&path, &mut std::io::stdout().lock()).map(|()| 0),
         Command::AcceptLoss { data_dir, log_dir } => accept_loss::run(&data_dir, log_dir.as_deref()).map(|lines| {
@@ -31,7 +41,10 @@ pub fn run(command: Command) -> i32 {
 
 fn check_config(file: &std::path::Path, defines: &[(String, String)]) -> Result<i32, FatalError> {
     let bytes = check_config::read_file(file)?;
-    let report = check_config::run(&file.display().to_string(), &bytes, defines, cores_available());
+    let name = file.display().to_string();
+    let file = Some(ConfigFile { name: &name, bytes: &bytes });
+    let input = Input { file, overrides: defines, cores_available: cores_available() };
+    let report = check_config::run(&input, &Companions::read(&input).beside());
     say(report.effective.trim_end());
     complain(report.findings.trim_end());
     Ok(report.status)

@@ -1,18 +1,34 @@
 //! `ringkeeper serve [FILE] [-Dname=value]…`: from the arguments to a running server.
 
 use super::check_config::read_file;
+use super::companions::Companions;
 use crate::base::fatal::{Fatal, FatalError};
 use crate::runtime;
 use crate::server::config::{self, Config, ConfigFile, Finding, Input, LogFormat, LogLevel};
 use crate::server::note::{Level, Note};
 use std::path::Path;
 
+/// What the command line says beside settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// This server founds an ensemble with the history that it holds.
+    pub bootstrap: bool,
+    /// It ends with the process that started it.
+    pub end_with_parent: bool,
+}
+
 /// Serves until a signal; without a file, with the built-in settings.
 ///
 /// # Errors
 /// The reason to end with a status of its own.
-pub fn run(file: Option<&Path>, overrides: &[(String, String)]) -> Result<(), FatalError> {
-    let (config, findings) = read(file, overrides)?;
+pub fn run(file: Option<&Path>, options: Options, overrides: &[(String, String)]) -> Result<(), FatalError> {
+    if options.end_with_parent {
+        runtime::end_with_parent()?;
+    }
+    let (mut config, findings) = read(file, overrides)?;
+    if options.bootstrap {
+        found(&mut config)?;
+    }
     runtime::init_logging(config.log_format == LogFormat::Json, level_name(config.log_level));
     for finding in &findings {
         runtime::log_note(&Note { level: level_of(finding), text: finding.to_string() });
@@ -20,12 +36,33 @@ pub fn run(file: Option<&Path>, overrides: &[(String, String)]) -> Result<(), Fa
     runtime::serve(&config).map(drop)
 }
 
+/// Marks this server as the founder of its ensemble.
+fn found(config: &mut Config) -> Result<(), FatalError> {
+    match &mut config.ensemble {
+        Some(ensemble) if ensemble.membership.votes(ensemble.me) => {
+            ensemble.founder = true;
+            Ok(())
+        }
+        Some(ensemble) => {
+            let text =
+                format!("--bootstrap: server {} is an observer, and founding an ensemble takes a vote; say it to a voter", ensemble.me.0);
+            Err(FatalError::new(Fatal::Usage, text))
+        }
+        None => {
+            let text =
+                "--bootstrap founds an ensemble, and this configuration is that of a server alone; leave it out, or add server.N lines";
+            Err(FatalError::new(Fatal::Usage, text))
+        }
+    }
+}
+
 /// The configuration, and what there is to say about it.
 fn read(file: Option<&Path>, overrides: &[(String, String)]) -> Result<(Config, Vec<Finding>), FatalError> {
     let name = file.map(|path| path.display().to_string());
     let bytes = file.map(read_file).transpose()?;
     let file = name.as_deref().zip(bytes.as_deref()).map(|(name, bytes)| ConfigFile { name, bytes });
-    let checked = config::check(&Input { file, overrides, cores_available: super::cores_available() });
+    let input = Input { file, overrides, cores_available: super::cores_available() };
+    let checked = config::check_with(&input, &Companions::read(&input).beside());
     checked.into_config().map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(|finding| format!("  {finding}")).collect();
         let place = name.as_deref().unwrap_or("given with -D");
@@ -66,6 +103,26 @@ mod tests {
         assert!(error.message.contains("zoo.cfg:4: warning: unknown key `snpCount`"), "{error}");
         let good = read(Some(&path), &[("tickTime".into(), "500".into())]).unwrap();
         assert_eq!((good.0.tick_ms, good.1.len()), (500, 1));
+    }
+
+    #[test]
+    fn an_ensemble_needs_its_number_and_only_a_voter_founds_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zoo.cfg");
+        let members = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nserver.4=d:1:2:observer\n";
+        std::fs::write(&path, format!("clientPort=0\ndataDir={}\n{members}", dir.path().display())).unwrap();
+        let error = read(Some(&path), &[]).unwrap_err();
+        assert!(error.message.contains("/myid is missing"), "{error}");
+        std::fs::write(dir.path().join("myid"), "3\n").unwrap();
+        let mut config = read(Some(&path), &[]).unwrap().0;
+        assert_eq!(config.ensemble.as_ref().map(|e| (e.me.0, e.founder)), Some((3, false)));
+        found(&mut config).unwrap();
+        assert!(config.ensemble.as_ref().is_some_and(|e| e.founder));
+        std::fs::write(dir.path().join("myid"), "4\n").unwrap();
+        let observer = found(&mut read(Some(&path), &[]).unwrap().0).unwrap_err();
+        assert!(observer.kind == Fatal::Usage && observer.message.contains("observer"), "{observer}");
+        let alone = found(&mut read(None, &[]).unwrap().0).unwrap_err();
+        assert!(alone.kind == Fatal::Usage && alone.message.contains("a server alone"), "{alone}");
     }
 
     #[test]

@@ -1,36 +1,47 @@
 //! Accepting a loss: what an operator may order when recovery refuses. Cuts at the last good batch in spite of damage.
 //!
+//! A member of an ensemble does the same by itself, and is then repaired by its peers.
+//!
 //! Guarantees: nothing is deleted: every damaged file, and every file that holds batches beyond the cut, is copied aside before the
 //! cut becomes durable (a file that can't be read is renamed instead); the cut raises the generation, so that what lies beyond it
 //! proves nothing afterwards. Leaves to others: asking the operator (`cli`).
 
-use crate::base::ids::{ClusterId, Zxid};
+use crate::base::ids::ClusterId;
 use crate::log::batch::{Identity, Replicated};
 use crate::log::case::Case;
 use crate::log::fields::is_newer_format;
 use crate::log::mark::{Mark, mark_path, read_mark};
 use crate::log::meta::{Meta, Span, meta_path, read_meta};
 use crate::log::options::LogOptions;
-use crate::log::recover::{Chain, Recovery, follow, is_suspect, live_ends, present, recover};
+use crate::log::recover::{Chain, Recovery, examine, follow, is_suspect, live_ends, present};
 use crate::log::scan::{Scan, scan};
 use crate::log::segment::LOG_DIR;
 use crate::log::start::next_start;
 use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
+use crate::mutant;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that one step of a copy writes.
-const COPY_BYTES: usize = 1 << 20;
-
-/// As [`recover`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
-/// another cluster or a newer format are no damage. `damages` still tells what was accepted.
+/// As [`crate::log::recover()`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
+/// another cluster or a newer format are no damage; nor does a directory that can't be listed. `damages` still tells what was accepted.
 #[must_use]
-pub fn accept_loss<'a>(files: &'a dyn Files, after: Zxid, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
-    let mut recovery = recover(files, after, options, fresh);
+pub fn accept_loss<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let recovery = examine(files, after, options, fresh);
     if !recovery.case.is_damage() || recovery.case == Case::Foreign {
         return recovery;
     }
+    accept(files, after, options, fresh, recovery)
+}
+
+/// Gives a case of damage its start, unless a directory of the log can't be listed. A member says in its metadata, in the same step in which it cuts, that it has to be repaired.
+pub(super) fn accept<'a>(
+    files: &'a dyn Files,
+    after: Identity,
+    options: &LogOptions,
+    fresh: ClusterId,
+    mut recovery: Recovery<'a>,
+) -> Recovery<'a> {
     let mark = present(&read_mark(files).mark).copied();
-    let known = match read_meta(files).meta {
+    let mut known = match read_meta(files).meta {
         Stored::Present(meta) if recovery.case != Case::MetadataLost => meta,
         Stored::Present(meta) => rebuilt(files, mark, meta.cluster, Some(&meta)),
         Stored::Empty | Stored::Unreadable(_) => {
@@ -38,13 +49,24 @@ pub fn accept_loss<'a>(files: &'a dyn Files, after: Zxid, options: &LogOptions, 
             rebuilt(files, mark, cluster, None)
         }
     };
+    if options.member && !mutant!("damage-treated-as-torn-tail") {
+        known.repairing = true;
+        if recovery.case == Case::MetadataLost {
+            // Nobody knows what it acknowledged and promised: its history is only what a repair begins with.
+            known.current_epoch = 0;
+        }
+    }
     let found = scan(files, Some(known.cluster));
+    if found.unlisted {
+        // What lies there can neither be put aside nor be kept from being replaced.
+        return recovery;
+    }
     let chain = follow(&found, &known, after, &mut Vec::new());
     let mut start = next_start(&found, options, &known, mark, chain.stands, &live_ends(&found, &chain));
     start.scripts.insert(0, set_aside(files, &found, &chain, start.log.meta.generation));
-    recovery.batches = chain.replayed.iter().filter_map(|b| b.view()).collect();
     recovery.tail = chain.stands.tail;
     recovery.start = Some(start);
+    recovery.take_chain(&chain, after, options);
     recovery
 }
 
@@ -53,7 +75,8 @@ fn guess_cluster(files: &dyn Files, mark: Option<Mark>) -> Option<ClusterId> {
     let found = scan(files, None);
     let by_segment = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster)).next_back();
     let by_batch = found.batches.last().map(|b| b.header.replicated.cluster);
-    mark.map(|m| m.cluster).or(by_segment).or(by_batch)
+    // The history itself first: a mark that strayed here from another server would make every batch a stranger's.
+    by_batch.or(by_segment).or(mark.map(|m| m.cluster))
 }
 
 /// Metadata as far as the log itself shows it: each generation begins after the predecessor of its first batch and ends where a
@@ -89,7 +112,8 @@ fn rebuilt(files: &dyn Files, mark: Option<Mark>, cluster: ClusterId, old: Optio
     let by_mark = mark.map(|m| m.durable.zxid.epoch());
     let epoch = found.batches.iter().map(|b| b.header.replicated.last.epoch()).chain(by_mark).max().unwrap_or(0);
     let (accepted_epoch, current_epoch) = old.map_or((epoch, epoch), |m| (m.accepted_epoch.max(epoch), m.current_epoch.max(epoch)));
-    Meta { cluster, accepted_epoch, current_epoch, generation, start, sequence: old.map_or(0, |m| m.sequence), ended }
+    let repairing = old.is_some_and(|m| m.repairing);
+    Meta { cluster, accepted_epoch, current_epoch, repairing, generation, start, sequence: old.map_or(0, |m| m.sequence), ended }
 }
 
 /// Copies of every file that is damaged or holds something beyond the cut.
@@ -108,7 +132,7 @@ fn set_aside(files: &dyn Files, found: &Scan<'_>, chain: &Chain<'_, '_>, generat
         let to = FilePath::new(Volume::Log, format!("{}/{name}", dir.name));
         match files.bytes(&path) {
             Stored::Empty => {}
-            Stored::Present(bytes) => copy(&mut ops, bytes, &to),
+            Stored::Present(_) => ops.extend([FileOp::Copy { from: path, to: to.clone() }, FileOp::Sync(to)]),
             Stored::Unreadable(damage) if is_newer_format(&damage.what) => {}
             Stored::Unreadable(_) => {
                 let left = path.dir();
@@ -119,12 +143,4 @@ fn set_aside(files: &dyn Files, found: &Scan<'_>, chain: &Chain<'_, '_>, generat
     }
     ops.push(FileOp::SyncDir(dir));
     Script { ops }
-}
-
-fn copy(ops: &mut Vec<FileOp>, bytes: &[u8], to: &FilePath) {
-    ops.push(FileOp::Create(to.clone()));
-    for (idx, chunk) in bytes.chunks(COPY_BYTES).enumerate() {
-        ops.push(FileOp::Write { path: to.clone(), at: (idx * COPY_BYTES) as u64, bytes: chunk.to_vec() });
-    }
-    ops.push(FileOp::Sync(to.clone()));
 }

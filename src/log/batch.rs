@@ -12,6 +12,7 @@ use crate::log::fields::{get_u8, get_u32, get_u64, get_u128, put_u8, put_u32, pu
 use crate::log::record::{FRAME_BYTES, Records};
 use crate::log::segment::OFFSET_MAX;
 pub use crate::model::position::Identity;
+use std::sync::Arc;
 
 /// First bytes of every batch.
 pub const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RKbatch\n");
@@ -21,6 +22,9 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const REPLICATED_BYTES: usize = 128;
 /// Bytes of both parts; the body follows.
 pub const HEADER_BYTES: usize = 256;
+/// Highest generation or sequence number that is believed. Starts and marks use them up one by one, so no server comes near it, and
+/// there is always a next one that will be believed too.
+pub const RUNNING_NUMBER_MAX: u64 = 1 << 48;
 /// Longest body that is believed: a record that travels alone, and its frame.
 pub const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX + FRAME_BYTES;
 
@@ -44,6 +48,8 @@ pub struct Replicated {
     pub body_checksum: u64,
     /// What it follows.
     pub previous: Identity,
+    /// Whoever closed the batch knew that everything through here is committed; [`Zxid::ZERO`]: it knew of nothing.
+    pub committed: Zxid,
 }
 
 /// Where a batch lies in this server's own storage.
@@ -130,6 +136,7 @@ impl Replicated {
         put_u64(block, 56, self.body_checksum);
         put_u64(block, 64, self.previous.zxid.0);
         put_u64(block, 72, self.previous.checksum);
+        put_u64(block, 80, self.committed.0);
         let sum = checksum(&block[..REPLICATED_SUM]);
         put_u64(block, REPLICATED_SUM, sum);
         Identity { zxid: self.last, checksum: sum }
@@ -159,6 +166,7 @@ impl Replicated {
             records: get_u32(block, 52),
             body_checksum: get_u64(block, 56),
             previous: Identity { zxid: Zxid(get_u64(block, 64)), checksum: get_u64(block, 72) },
+            committed: Zxid(get_u64(block, 80)),
         };
         if !part.is_plausible() || get_u32(block, 12) != part.first.epoch() {
             return Err(BadHeader::Field);
@@ -166,13 +174,14 @@ impl Replicated {
         Ok((part, Identity { zxid: part.last, checksum: sum }))
     }
 
-    /// One epoch, one record for each zxid, a body that can hold them, a predecessor that is earlier.
+    /// One epoch, one record for each zxid, a body that can hold them, a predecessor and a committed position that are earlier.
     fn is_plausible(&self) -> bool {
         self.first <= self.last
             && self.first.epoch() == self.last.epoch()
             && self.records > 0
             && self.last.0 - self.first.0 == u64::from(self.records) - 1
             && self.previous.zxid < self.first
+            && self.committed < self.first
             && self.body_len as usize <= BODY_BYTES_MAX
             && self.body_len as usize >= self.records as usize * FRAME_BYTES
     }
@@ -229,7 +238,10 @@ impl Local {
             previous: Place { shard: ShardId(get_u8(block, 157)), offset: get_u64(block, 144), len: get_u32(block, 152) },
             durable_cut: Zxid(get_u64(block, 160)),
         };
-        let plausible = part.shard.idx() < SHARDS_MAX && part.previous.shard.idx() < SHARDS_MAX && part.offset <= OFFSET_MAX;
+        let plausible = part.shard.idx() < SHARDS_MAX
+            && part.previous.shard.idx() < SHARDS_MAX
+            && part.offset <= OFFSET_MAX
+            && part.generation <= RUNNING_NUMBER_MAX;
         if plausible { Ok(part) } else { Err(BadHeader::Field) }
     }
 }
@@ -256,16 +268,63 @@ impl Header {
     }
 }
 
-/// A closed batch in memory: immutable, and the very bytes that are on their way to the disk.
+/// A batch that recovery read and that nobody applied yet: its header, and its bytes from the start of the header to the end of the body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptBatch {
+    /// Its header.
+    pub header: Header,
+    /// Both parts of the header and the body.
+    pub bytes: Arc<[u8]>,
+}
+
+#[derive(Clone, Debug)]
+enum Content<M> {
+    Pool(M),
+    Kept(Arc<[u8]>),
+}
+
+/// A closed batch in memory: immutable, and the very bytes that are on their way to the disk, or were read from it at the start.
 #[derive(Clone, Debug)]
 pub struct Batch<M> {
-    memory: M,
+    content: Content<M>,
     header: Header,
 }
 
 impl<M: BatchMemory> Batch<M> {
     pub(super) fn new(memory: M, header: Header) -> Batch<M> {
-        Batch { memory, header }
+        Batch { content: Content::Pool(memory), header }
+    }
+
+    pub(super) fn kept(kept: KeptBatch) -> Batch<M> {
+        Batch { content: Content::Kept(kept.bytes), header: kept.header }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Pool(memory) => memory.bytes(),
+            Content::Kept(bytes) => bytes,
+        }
+    }
+
+    /// Memory that it keeps from being used for anything else.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.content {
+            Content::Pool(memory) => memory.held_bytes(),
+            Content::Kept(bytes) => bytes.len(),
+        }
+    }
+
+    /// What names it.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.header.identity
+    }
+
+    /// What names its predecessor.
+    #[must_use]
+    pub fn previous(&self) -> Identity {
+        self.header.replicated.previous
     }
 
     /// Its header.
@@ -289,25 +348,19 @@ impl<M: BatchMemory> Batch<M> {
     /// The framed records.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        &self.memory.bytes()[HEADER_BYTES..HEADER_BYTES + self.header.replicated.body_len as usize]
+        &self.bytes()[HEADER_BYTES..HEADER_BYTES + self.header.replicated.body_len as usize]
     }
 
-    /// Replicated part of the header, as bytes.
+    /// Replicated part of the header, as bytes; followed by [`Self::body`] it is what other servers get.
     #[must_use]
     pub fn replicated_bytes(&self) -> &[u8] {
-        &self.memory.bytes()[..REPLICATED_BYTES]
+        &self.bytes()[..REPLICATED_BYTES]
     }
 
     /// Its transactions in zxid order.
     #[must_use]
     pub fn records(&self) -> Records<'_> {
         Records::new(self.body())
-    }
-
-    /// The memory, so that a pool can have it back.
-    #[must_use]
-    pub fn into_memory(self) -> M {
-        self.memory
     }
 }
 
@@ -316,6 +369,8 @@ impl<M: BatchMemory> Batch<M> {
 pub struct BatchView<'a> {
     /// Its header.
     pub header: Header,
+    /// The same as bytes.
+    pub head: &'a [u8],
     /// The framed records; checked.
     pub body: &'a [u8],
 }
@@ -325,5 +380,11 @@ impl<'a> BatchView<'a> {
     #[must_use]
     pub fn records(&self) -> Records<'a> {
         Records::new(self.body)
+    }
+
+    /// A copy of it.
+    #[must_use]
+    pub fn keep(&self) -> KeptBatch {
+        KeptBatch { header: self.header, bytes: [self.head, self.body].concat().into() }
     }
 }

@@ -1,6 +1,7 @@
 //! What the log asks of its host, and what it hears back.
 
 use crate::base::ids::ShardId;
+use crate::log::read::{ReadOutcome, ReadRequest};
 use crate::model::file::{DiskError, FilePath, Script, Ticket};
 
 /// One request to the host. Effects of one shard are carried out in the order in which they were left.
@@ -31,6 +32,13 @@ pub enum DiskEffect<M> {
         /// Comes back in [`DiskDone`].
         ticket: Ticket,
     },
+    /// Reads ([`crate::log::serve_read`]), beside everything else.
+    Read {
+        /// What.
+        request: Box<ReadRequest>,
+        /// Comes back in [`DiskDone`].
+        ticket: Ticket,
+    },
 }
 
 /// A request was carried out wholly and durably, or failed.
@@ -40,4 +48,20 @@ pub struct DiskDone {
     pub ticket: Ticket,
     /// How it ended.
     pub result: Result<(), DiskError>,
+    /// Of a read: what it gave. Whoever asked takes it before the log hears of the completion.
+    pub read: Option<ReadOutcome>,
+}
+
+impl DiskDone {
+    /// Of a write or a script.
+    #[must_use]
+    pub fn of(ticket: Ticket, result: Result<(), DiskError>) -> DiskDone {
+        DiskDone { ticket, result, read: None }
+    }
+
+    /// Of a read.
+    #[must_use]
+    pub fn read(ticket: Ticket, outcome: ReadOutcome) -> DiskDone {
+        DiskDone { ticket, result: Ok(()), read: Some(outcome) }
+    }
 }

@@ -32,6 +32,9 @@ fn meta_lines(bytes: &[u8]) -> Vec<String> {
         format!("accepted epoch {}, current epoch {}", meta.accepted_epoch, meta.current_epoch),
         format!("generation {} begins after {} ({:016x})", meta.generation, meta.start.zxid, meta.start.checksum),
     ];
+    if meta.repairing {
+        lines.push("repairing: it lacks something that it once made durable".to_owned());
+    }
     lines.extend(meta.ended.iter().map(|s| {
         let (from, to) = (s.start, s.end);
         format!("generation {} ran after {} through {} ({:016x})", s.generation, from.zxid, to.zxid, to.checksum)
@@ -114,7 +117,7 @@ fn batch_lines(lines: &mut Vec<String>, block: &[u8], header: &Header, at: usize
         None => "cut short",
     };
     lines.push(format!(
-        "byte {at}: batch {} to {} ({state}), {} records, {} body bytes, generation {}, shard {} offset {}, follows {} ({:016x}), durable {}",
+        "byte {at}: batch {} to {} ({state}), {} records, {} body bytes, generation {}, shard {} offset {}, follows {} ({:016x}), durable {}, committed {}",
         r.first,
         r.last,
         r.records,
@@ -124,7 +127,8 @@ fn batch_lines(lines: &mut Vec<String>, block: &[u8], header: &Header, at: usize
         l.offset,
         r.previous.zxid,
         r.previous.checksum,
-        l.durable_cut
+        l.durable_cut,
+        r.committed
     ));
     if with_records && state == "whole" {
         for record in Records::new(body.unwrap_or_default()).flatten() {

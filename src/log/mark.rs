@@ -6,7 +6,7 @@
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, Zxid};
 use crate::base::limits::BLOCK_BYTES;
-use crate::log::batch::{FORMAT_VERSION, Identity};
+use crate::log::batch::{FORMAT_VERSION, Identity, RUNNING_NUMBER_MAX};
 use crate::log::fields::{get_u32, get_u64, get_u128, newer_format, put_u32, put_u64, put_u128};
 use crate::log::segment::LOG_DIR;
 use crate::model::file::{Damage, FileOp, FilePath, Files, Script, Stored, Volume};
@@ -79,7 +79,8 @@ impl Mark {
             generation: get_u64(sector, 40),
             durable: Identity { zxid: Zxid(get_u64(sector, 48)), checksum: get_u64(sector, 56) },
         };
-        if mark.sequence < u64::MAX / 2 { Ok(mark) } else { Err("a field of the mark is out of range".to_owned()) }
+        let plausible = mark.sequence <= RUNNING_NUMBER_MAX && mark.generation <= RUNNING_NUMBER_MAX;
+        if plausible { Ok(mark) } else { Err("a field of the mark is out of range".to_owned()) }
     }
 
     /// Byte at which the sector of this mark's sequence lies.

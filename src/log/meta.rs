@@ -5,7 +5,7 @@
 
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, EPOCH_MAX, Zxid};
-use crate::log::batch::{FORMAT_VERSION, Identity};
+use crate::log::batch::{FORMAT_VERSION, Identity, RUNNING_NUMBER_MAX};
 use crate::log::fields::{get_u32, get_u64, get_u128, newer_format, put_u32, put_u64, put_u128};
 use crate::log::segment::LOG_DIR;
 use crate::model::file::{Damage, FileOp, FilePath, Files, Script, Stored, Volume};
@@ -17,6 +17,8 @@ const FIXED_BYTES: usize = 80;
 /// Bytes of one ended generation.
 const SPAN_BYTES: usize = 40;
 const SUM_BYTES: usize = 8;
+/// Bit of the flags.
+const FLAG_REPAIRING: u32 = 1;
 
 /// A generation that is over. Whatever it holds beyond its end is dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +40,8 @@ pub struct Meta {
     pub accepted_epoch: u32,
     /// Epoch of the leader whose history this server holds.
     pub current_epoch: u32,
+    /// It lacks something that it once made durable, until a leader has synchronised it: its word doesn't count.
+    pub repairing: bool,
     /// Log generation in use.
     pub generation: u64,
     /// What the first batch of that generation follows.
@@ -68,6 +72,7 @@ impl Meta {
         put_u64(&mut out, 40, self.generation);
         put_u64(&mut out, 48, self.sequence);
         put_identity(&mut out, 56, self.start);
+        put_u32(&mut out, 72, if self.repairing { FLAG_REPAIRING } else { 0 });
         for (idx, span) in self.ended.iter().enumerate() {
             let at = FIXED_BYTES + idx * SPAN_BYTES;
             put_u64(&mut out, at, span.generation);
@@ -99,6 +104,10 @@ impl Meta {
         if version != FORMAT_VERSION {
             return Err(newer_format(version));
         }
+        let flags = get_u32(bytes, 72);
+        if flags & !FLAG_REPAIRING != 0 {
+            return Err(format!("unknown flags {flags:#x} in the epoch metadata"));
+        }
         let spans = &bytes[FIXED_BYTES..at];
         if !spans.len().is_multiple_of(SPAN_BYTES) || spans.len() / SPAN_BYTES != get_u32(bytes, 12) as usize {
             return Err("the number of generations doesn't fit the length".to_owned());
@@ -107,6 +116,7 @@ impl Meta {
             cluster: ClusterId(get_u128(bytes, 16)),
             accepted_epoch: get_u32(bytes, 32),
             current_epoch: get_u32(bytes, 36),
+            repairing: get_u32(bytes, 72) & FLAG_REPAIRING != 0,
             generation: get_u64(bytes, 40),
             start: get_identity(bytes, 56),
             sequence: get_u64(bytes, 48),
@@ -121,8 +131,8 @@ impl Meta {
             && self.ended.windows(2).all(|w| w[0].generation < w[1].generation)
             && self.ended.last().is_none_or(|s| s.generation < self.generation)
             && self.ended.iter().all(|s| s.start.zxid <= s.end.zxid)
-            && self.generation < u64::MAX / 2
-            && self.sequence < u64::MAX / 2
+            && self.generation <= RUNNING_NUMBER_MAX
+            && self.sequence <= RUNNING_NUMBER_MAX
     }
 
     /// The ended generation `generation`, if it is remembered.

@@ -1,7 +1,8 @@
 //! What the log is told at its start, and the plain values it answers with.
 
+use crate::base::ids::Zxid;
 use crate::base::limits::{BATCH_BODY_BYTES_MAX, BATCH_RECORDS_MAX, RECORD_BYTES_MAX};
-use crate::log::batch::{Identity, Place, batch_bytes};
+use crate::log::batch::{Identity, KeptBatch, Place, batch_bytes};
 use crate::log::mark::Mark;
 use crate::log::meta::Meta;
 use crate::log::segment::SegmentHead;
@@ -24,6 +25,15 @@ pub struct LogOptions {
     pub batches_held_max: usize,
     /// Under load the durable mark is written this often.
     pub mark_interval_ms: u64,
+    /// It belongs to an ensemble: only what is known to be committed is applied at a start, damage is repaired from the peers, and what
+    /// enters the chain is kept for them.
+    pub member: bool,
+    /// Memory for recent batches at most, in bytes; 0: none are kept.
+    pub cache_bytes_max: usize,
+    /// Recent batches in memory at most.
+    pub cache_count_max: usize,
+    /// Identities that are remembered at most.
+    pub identities_max: usize,
 }
 
 impl Default for LogOptions {
@@ -36,6 +46,10 @@ impl Default for LogOptions {
             batch_records_max: BATCH_RECORDS_MAX,
             batches_held_max: 256,
             mark_interval_ms: 100,
+            member: false,
+            cache_bytes_max: 64 << 20,
+            cache_count_max: 4096,
+            identities_max: 1 << 16,
         }
     }
 }
@@ -63,6 +77,14 @@ pub struct LogStart {
     pub segments: Vec<SegmentHead>,
     /// Segments of earlier generations.
     pub closed: Vec<ClosedSegment>,
+    /// Identities of the chain that ends at `tail`, ascending; the first is what its oldest batch follows.
+    pub known: Vec<Identity>,
+    /// Through here the recovered state is applied.
+    pub applied: Identity,
+    /// What the chain holds beyond that.
+    pub unapplied: Vec<KeptBatch>,
+    /// The furthest committed position that anything says.
+    pub committed: Zxid,
 }
 
 /// Why a transaction wasn't taken. Nothing of it is in the log then.
@@ -98,6 +120,6 @@ pub struct LogStats {
     pub segments_removed: u64,
     /// Appends in flight.
     pub in_flight: usize,
-    /// Batches held in memory.
+    /// Batches held in memory, waiting for a shard, the disk, or to be applied.
     pub held: usize,
 }

@@ -2,16 +2,17 @@
 //!
 //! Guarantees: a pure function of the files; nothing at or below the evidence is ever cut; what is above it and not whole is cut
 //! with everything behind it, at a start that raises the generation first. Leaves to others: asking peers (`zab`), applying what is
-//! replayed (the keeper), choosing the snapshot (`snapshot`).
+//! replayed (the keeper), choosing the snapshot (`snapshot`). A member of an ensemble cuts damage away too and is repaired (`accept`).
 
 use crate::base::ids::{ClusterId, Zxid};
-use crate::log::batch::{BatchView, Identity, Place};
+use crate::log::accept::accept;
+use crate::log::batch::{BatchView, Header, Identity, Place};
 use crate::log::case::{Case, ChainEnd, Fact, Facts, decide};
 use crate::log::fields::is_newer_format;
 use crate::log::mark::{Mark, MarkSectors, mark_path, read_mark};
 use crate::log::meta::{Meta, MetaCopies, meta_path, read_meta};
 use crate::log::options::LogOptions;
-use crate::log::scan::{Finding, FindingKind, Found, Scan, scan};
+use crate::log::scan::{Finding, FindingKind, Found, NO_CLUSTER, Scan, scan};
 use crate::log::start::{End, Start, first_start, next_start};
 use crate::model::file::{Damage, Files, Stored};
 use crate::mutant;
@@ -25,13 +26,16 @@ pub struct Recovery<'a> {
     pub damages: Vec<Damage>,
     /// Other things worth a line in the log.
     pub findings: Vec<Finding>,
-    /// Whole batches in zxid order that hold everything after the snapshot; the first may begin before it.
+    /// Whole batches in zxid order that hold everything after the snapshot (of a member: everything of it that is committed); the first
+    /// may begin before it.
     pub batches: Vec<BatchView<'a>>,
     /// The position that stays.
     pub tail: Identity,
+    /// The furthest committed position that a live header names.
+    pub committed: Zxid,
     /// How far this server is known to have been durable.
     pub evidence: Zxid,
-    /// What must be written before serving; `None` when the case is damage.
+    /// What must be written before serving; `None` when the case is damage that isn't repaired from peers.
     pub start: Option<Start>,
 }
 
@@ -57,9 +61,17 @@ pub(super) struct Chain<'s, 'a> {
     pub(super) beyond: bool,
 }
 
-/// Reads the log. `after` is the zxid of the snapshot that was loaded ([`Zxid::ZERO`]: none), `fresh` the identity for a first start.
+/// Reads the log. `after` is the position of the snapshot that was loaded (the default: none; with checksum 0 it fits any history),
+/// `fresh` the identity for a first start.
 #[must_use]
-pub fn recover<'a>(files: &'a dyn Files, after: Zxid, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+pub fn recover<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let recovery = examine(files, after, options, fresh);
+    let repairs = options.member && recovery.case.is_damage() && recovery.case != Case::Foreign && !mutant!("member-refuses-damage");
+    if repairs { accept(files, after, options, fresh, recovery) } else { recovery }
+}
+
+/// As [`recover`], but damage gets no start whatever the server is.
+pub(super) fn examine<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
     let copies = read_meta(files);
     let sectors = read_mark(files);
     let meta = present(&copies.meta);
@@ -75,12 +87,71 @@ pub fn recover<'a>(files: &'a dyn Files, after: Zxid, options: &LogOptions, fres
     note_copies(&copies, &sectors, &mut findings);
     let start = match case {
         Case::FirstStart | Case::UnfinishedFirstStart => Some(first_start(&found, options, fresh)),
+        // A standalone server that nobody ever wrote to becomes a member: its identity means nothing.
+        _ if options.member && !case.is_damage() && !facts.history && known.accepted_epoch == 0 => {
+            Some(first_start(&found, options, fresh))
+        }
         _ if case.is_damage() => None,
         _ => Some(next_start(&found, options, known, mark, chain.stands, &live_ends(&found, &chain))),
     };
     let damages = if case.is_damage() { damages(case, &copies, &sectors, &found, &chain, &evidence) } else { Vec::new() };
-    let batches = chain.replayed.iter().filter_map(|b| b.view()).collect();
-    Recovery { case, damages, findings, batches, tail: chain.stands.tail, evidence: evidence.zxid, start }
+    let mut recovery = Recovery {
+        case,
+        damages,
+        findings,
+        batches: Vec::new(),
+        tail: chain.stands.tail,
+        committed: Zxid::ZERO,
+        evidence: evidence.zxid,
+        start,
+    };
+    recovery.take_chain(&chain, after, options);
+    recovery
+}
+
+impl<'a> Recovery<'a> {
+    /// What of the chain is applied, what is kept for later, and which identities it has.
+    pub(super) fn take_chain(&mut self, chain: &Chain<'_, 'a>, after: Identity, options: &LogOptions) {
+        self.committed = chain.live.iter().map(|b| b.header.replicated.committed).max().unwrap_or(Zxid::ZERO);
+        self.batches = chain.replayed.iter().filter_map(|b| b.view()).collect();
+        let mut unapplied = Vec::new();
+        if options.member && !mutant!("member-applies-uncommitted") {
+            let applied = self.batches.partition_point(|b| b.header.replicated.last <= self.committed);
+            unapplied = self.batches.split_off(applied);
+        }
+        let Some(start) = &mut self.start else { return };
+        let log = &mut start.log;
+        log.known = chain.identities();
+        let snapshot = log.known.iter().find(|i| i.zxid == after.zxid).copied().unwrap_or(after);
+        log.applied = match (self.batches.last(), unapplied.is_empty()) {
+            (_, true) => self.tail,
+            (Some(last), false) => last.header.identity,
+            (None, false) => snapshot,
+        };
+        log.unapplied = unapplied.iter().map(BatchView::keep).collect();
+        log.committed = self.committed;
+    }
+}
+
+impl Chain<'_, '_> {
+    /// Identities from the oldest batch that is connected with the end, and of what that one follows, through the end.
+    fn identities(&self) -> Vec<Identity> {
+        let mut expected = self.stands.tail;
+        let mut known = Vec::new();
+        for batch in self.live.iter().rev().filter(|b| b.header.identity.zxid <= self.stands.tail.zxid) {
+            if batch.header.identity != expected {
+                break;
+            }
+            known.push(expected);
+            expected = batch.header.replicated.previous;
+        }
+        // What only a snapshot names has no checksum and proves nothing, unless it is all there is.
+        if expected.checksum != 0 || expected.zxid == Zxid::ZERO || known.is_empty() {
+            known.push(expected);
+        }
+        known.reverse();
+        known
+    }
 }
 
 pub(super) fn present<T>(stored: &Stored<T>) -> Option<&T> {
@@ -98,9 +169,9 @@ fn unreadable<T>(stored: &Stored<T>) -> Option<&Damage> {
 }
 
 /// Whether the metadata lets a batch count: its generation is the one in use, or it lies within an ended one.
-fn is_live(meta: &Meta, found: &Found<'_>) -> bool {
-    let (first, last) = (found.header.replicated.first, found.header.replicated.last);
-    let generation = found.header.local.generation;
+pub(super) fn is_live(meta: &Meta, header: &Header) -> bool {
+    let (first, last) = (header.replicated.first, header.replicated.last);
+    let generation = header.local.generation;
     if mutant!("log_revives_dead_generation") {
         return true;
     }
@@ -111,18 +182,19 @@ fn is_live(meta: &Meta, found: &Found<'_>) -> bool {
 }
 
 /// Sorts out the live batches and follows the chain from the snapshot on.
-pub(super) fn follow<'s, 'a>(scan: &'s Scan<'a>, meta: &Meta, after: Zxid, findings: &mut Vec<Finding>) -> Chain<'s, 'a> {
-    let (mut live, dead): (Vec<_>, Vec<_>) = scan.batches.iter().partition(|b| is_live(meta, b));
+pub(super) fn follow<'s, 'a>(scan: &'s Scan<'a>, meta: &Meta, after: Identity, findings: &mut Vec<Finding>) -> Chain<'s, 'a> {
+    let (mut live, dead): (Vec<_>, Vec<_>) = scan.batches.iter().partition(|b| is_live(meta, &b.header));
     findings.extend(dead.iter().map(|b| Finding {
         kind: FindingKind::Dead,
         place: scan.damage(b, format!("a batch of generation {} through {}", b.header.local.generation, b.header.replicated.last)),
     }));
     live.sort_by_key(|b| (b.header.replicated.first, b.body.is_none()));
     live.dedup_by_key(|b| b.header.identity);
-    let split = live.partition_point(|b| b.header.replicated.last <= after);
-    let before = split.checked_sub(1).map(|idx| live[idx].header);
+    let split = live.partition_point(|b| b.header.replicated.last <= after.zxid);
+    // A snapshot that names its batch is what the chain goes on from, whatever lies before it in the log.
+    let before = split.checked_sub(1).map(|idx| live[idx].header).filter(|h| after.checksum == 0 || h.identity == after);
     let mut replayed: Vec<&Found<'a>> = Vec::new();
-    let mut at = before.map(|h| h.identity);
+    let mut at = if after.checksum == 0 { before.map(|h| h.identity) } else { Some(after) };
     let mut place = before.map_or(Place::NONE, |h| h.place());
     let (mut end, mut broken, mut next) = (ChainEnd::End, None, split);
     while let Some(batch) = live.get(next) {
@@ -144,14 +216,14 @@ pub(super) fn follow<'s, 'a>(scan: &'s Scan<'a>, meta: &Meta, after: Zxid, findi
     Chain { live, replayed, end, broken, stands, beyond }
 }
 
-/// Whether a batch that names `previous` continues at `at`. The first one beyond a snapshot may begin before it.
-fn link(at: Option<Identity>, previous: Identity, after: Zxid, is_first: bool) -> ChainEnd {
+/// Whether a batch that names `previous` continues at `at`. The first one beyond a snapshot that names no batch may begin before it.
+fn link(at: Option<Identity>, previous: Identity, after: Identity, is_first: bool) -> ChainEnd {
     match at {
         Some(at) if at == previous => ChainEnd::End,
         Some(_) if mutant!("log_skips_chain_check") => ChainEnd::End,
         Some(at) if previous.zxid == at.zxid && at.checksum != 0 && previous.checksum != 0 => ChainEnd::Fork,
         // The batch before the snapshot's end is gone, or the history went on from the snapshot itself.
-        _ if is_first && previous.zxid <= after => ChainEnd::End,
+        _ if is_first && after.checksum == 0 && previous.zxid <= after.zxid => ChainEnd::End,
         Some(at) if previous.zxid < at.zxid => ChainEnd::Fork,
         _ if mutant!("log_ignores_hole") => ChainEnd::End,
         _ => ChainEnd::Missing,
@@ -159,7 +231,8 @@ fn link(at: Option<Identity>, previous: Identity, after: Zxid, is_first: bool) -
 }
 
 /// The end of the log and what the next batch follows.
-fn stands(at: Option<Identity>, place: Place, meta: &Meta, after: Zxid) -> End {
+fn stands(at: Option<Identity>, place: Place, meta: &Meta, after: Identity) -> End {
+    let after = after.zxid;
     let named = std::iter::once(meta.start).chain(meta.ended.iter().map(|s| s.end));
     let log = at.unwrap_or_default();
     let tail = if log.zxid >= after {
@@ -194,7 +267,15 @@ pub(super) fn evidence(live: &[&Found<'_>], meta: &Meta, mark: Option<Mark>) -> 
     best
 }
 
-fn facts(copies: &MetaCopies, sectors: &MarkSectors, scan: &Scan<'_>, chain: &Chain<'_, '_>, evidence: &Evidence, after: Zxid) -> Facts {
+fn facts(
+    copies: &MetaCopies,
+    sectors: &MarkSectors,
+    scan: &Scan<'_>,
+    chain: &Chain<'_, '_>,
+    evidence: &Evidence,
+    after: Identity,
+) -> Facts {
+    let after = after.zxid;
     let fact = |is_empty: bool, is_present: bool| match (is_empty, is_present) {
         (true, _) => Fact::Absent,
         (_, true) => Fact::Good,
@@ -206,19 +287,22 @@ fn facts(copies: &MetaCopies, sectors: &MarkSectors, scan: &Scan<'_>, chain: &Ch
         mark: fact(sectors.mark == Stored::Empty, mark.is_some()),
         foreign: scan.findings.iter().any(|f| f.kind == FindingKind::Foreign),
         segments: !scan.segments.is_empty(),
-        history: !scan.batches.is_empty() || after > Zxid::ZERO || mark.is_some_and(|m| m.durable.zxid > Zxid::ZERO),
+        // What lies in a directory that can't be listed may be all there is.
+        history: scan.unlisted || !scan.batches.is_empty() || after > Zxid::ZERO || mark.is_some_and(|m| m.durable.zxid > Zxid::ZERO),
         end: chain.end,
         chain: !chain.replayed.is_empty() || after == Zxid::ZERO && chain.broken.is_none(),
         behind_snapshot: chain.live.last().is_none_or(|b| b.header.replicated.last < after) && after > Zxid::ZERO,
         beyond: chain.beyond,
-        lost: evidence.zxid > chain.stands.tail.zxid && !mutant!("log_cuts_at_corruption"),
+        lost: scan.unlisted || evidence.zxid > chain.stands.tail.zxid && !mutant!("log_cuts_at_corruption"),
     };
     if let Some(meta) = present(&copies.meta) {
         let newest = scan.batches.iter().map(|b| b.header.local.generation).chain(mark.map(|m| m.generation)).max();
         if newest.is_some_and(|g| g > meta.generation) {
             facts.meta = Fact::Lost;
         }
-        facts.foreign |= mark.is_some_and(|m| m.cluster != meta.cluster);
+        // Before the identity was known nothing could be durable.
+        let unnamed = |m: &Mark| m.cluster == NO_CLUSTER && m.durable == Identity::default() && scan.batches.is_empty();
+        facts.foreign |= mark.is_some_and(|m| m.cluster != meta.cluster && !unnamed(m));
     }
     let newer = |damage: Option<&Damage>| damage.is_some_and(|d| is_newer_format(&d.what));
     facts.foreign |= newer(unreadable(&copies.meta)) || newer(unreadable(&sectors.mark)) || newer(copies.worn.as_ref());
@@ -230,11 +314,15 @@ fn note_copies(copies: &MetaCopies, sectors: &MarkSectors, findings: &mut Vec<Fi
     findings.extend(worn.map(|place| Finding { kind: FindingKind::WornCopy, place: place.clone() }));
 }
 
-/// For each segment, the last zxid in it that counts.
-pub(super) fn live_ends(scan: &Scan<'_>, chain: &Chain<'_, '_>) -> Vec<Zxid> {
-    let mut ends = vec![Zxid::ZERO; scan.segments.len()];
+/// For each segment, the first and the last zxid in it that count.
+pub(super) fn live_ends(scan: &Scan<'_>, chain: &Chain<'_, '_>) -> Vec<(Zxid, Zxid)> {
+    let mut ends = vec![(Zxid::ZERO, Zxid::ZERO); scan.segments.len()];
     for batch in chain.live.iter().filter(|b| b.header.replicated.last <= chain.stands.tail.zxid) {
-        ends[batch.segment] = ends[batch.segment].max(batch.header.replicated.last);
+        let (first, last) = &mut ends[batch.segment];
+        if *last == Zxid::ZERO {
+            *first = batch.header.replicated.first;
+        }
+        *last = batch.header.replicated.last;
     }
     ends
 }
@@ -252,11 +340,18 @@ fn damages(
     let proof = format!("{} shows that this server was durable through {}", evidence.source, evidence.zxid);
     let mut all = Vec::new();
     match case {
-        Case::MetadataLost => all.push(match &copies.meta {
-            Stored::Unreadable(damage) => damage.clone(),
-            Stored::Empty => at(meta_path(0).name, "the epoch metadata is missing, but there is a history".to_owned()),
-            Stored::Present(_) => at(meta_path(0).name, "the epoch metadata is older than the log".to_owned()),
-        }),
+        Case::MetadataLost => {
+            all.push(match &copies.meta {
+                Stored::Unreadable(damage) => damage.clone(),
+                Stored::Empty if scan.batches.is_empty() && scan.unlisted => {
+                    at(meta_path(0).name, "the epoch metadata is missing, and not every directory of the log can be listed".to_owned())
+                }
+                Stored::Empty => at(meta_path(0).name, "the epoch metadata is missing, but there is a history".to_owned()),
+                Stored::Present(_) => at(meta_path(0).name, "the epoch metadata is older than the log".to_owned()),
+            });
+            let unreadable = scan.findings.iter().filter(|f| f.kind == FindingKind::Unreadable);
+            all.extend(unreadable.map(|f| f.place.clone()));
+        }
         Case::MarkLost => all.push(match &sectors.mark {
             Stored::Unreadable(damage) => damage.clone(),
             _ => at(mark_path().name, "the durable mark is missing".to_owned()),
@@ -275,6 +370,9 @@ fn damages(
         Case::Missing | Case::Gap => {
             let suspects = scan.findings.iter().filter(|f| is_suspect(f.kind));
             all.extend(suspects.map(|f| f.place.clone()));
+            if evidence.zxid <= stands {
+                return all;
+            }
             let near = chain.broken.map_or_else(|| at(mark_path().name, String::new()), |b| scan.damage(b, ""));
             all.push(Damage { what: format!("the batch after {stands} isn't in the log; {proof}"), ..near });
         }

@@ -9,6 +9,10 @@ use crate::log::batch::{BadHeader, BatchView, HEADER_BYTES, Header};
 use crate::log::fields::is_newer_format;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, is_leftover, segment_number, segment_path, shard_dir};
 use crate::model::file::{Damage, FilePath, Files, Stored};
+use std::collections::BTreeMap;
+
+/// What a member of an ensemble writes as long as it doesn't know whose history it will hold.
+pub(super) const NO_CLUSTER: ClusterId = ClusterId(0);
 
 /// Something worth saying about a file that decides nothing by itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,13 +48,14 @@ pub enum FindingKind {
     WornCopy,
 }
 
-/// Findings that are listed at most: recycled content alone gives one for each block.
-const FINDINGS_MAX: usize = 1000;
+/// Findings of one kind that are listed for one file at most: recycled content alone gives one for each block.
+const FINDINGS_MAX: usize = 100;
 
 /// A batch with a good header.
 #[derive(Clone, Debug)]
 pub(super) struct Found<'a> {
     pub(super) header: Header,
+    pub(super) head: &'a [u8],
     /// The body if it is whole.
     pub(super) body: Option<&'a [u8]>,
     /// Index into [`Scan::segments`].
@@ -61,7 +66,7 @@ pub(super) struct Found<'a> {
 
 impl<'a> Found<'a> {
     pub(super) fn view(&self) -> Option<BatchView<'a>> {
-        self.body.map(|body| BatchView { header: self.header, body })
+        self.body.map(|body| BatchView { header: self.header, head: self.head, body })
     }
 }
 
@@ -87,11 +92,19 @@ pub(super) struct Scan<'a> {
     pub(super) segments: Vec<SegmentFile>,
     pub(super) batches: Vec<Found<'a>>,
     pub(super) findings: Vec<Finding>,
+    /// Segments from before this server's history got its identity: never used, to be removed.
+    pub(super) leftovers: Vec<(ShardId, FilePath)>,
+    /// How many of each kind are listed for the file at hand.
+    noted: BTreeMap<FindingKind, usize>,
+    /// A shard's directory can't be listed: what lies in it is unknown, and a new segment could replace one of it.
+    pub(super) unlisted: bool,
 }
 
 impl Scan<'_> {
     fn note(&mut self, kind: FindingKind, path: &FilePath, offset: u64, what: impl Into<String>) {
-        if self.findings.len() < FINDINGS_MAX {
+        let noted = self.noted.entry(kind).or_default();
+        if *noted < FINDINGS_MAX {
+            *noted += 1;
             self.findings.push(Finding { kind, place: Damage { path: path.name.clone(), offset, what: what.into() } });
         }
     }
@@ -110,6 +123,7 @@ pub(super) fn scan(files: &dyn Files, cluster: Option<ClusterId>) -> Scan<'_> {
             Ok(entries) => entries,
             Err(place) => {
                 scan.findings.push(Finding { kind: FindingKind::Unreadable, place });
+                scan.unlisted = true;
                 continue;
             }
         };
@@ -128,6 +142,7 @@ pub(super) fn scan(files: &dyn Files, cluster: Option<ClusterId>) -> Scan<'_> {
 }
 
 fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<ClusterId>, mut file: SegmentFile) {
+    scan.noted.clear();
     let path = file.path();
     let bytes = match files.bytes(&path) {
         Stored::Present(bytes) => bytes,
@@ -138,6 +153,10 @@ fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<C
         }
     };
     match SegmentHead::decode(bytes) {
+        Ok(head) if head.cluster == NO_CLUSTER && cluster.is_some_and(|c| c != NO_CLUSTER) => {
+            scan.leftovers.push((file.shard, path));
+            return;
+        }
         Ok(head) if cluster.is_some_and(|c| c != head.cluster) => {
             scan.note(FindingKind::Foreign, &path, 0, format!("it belongs to cluster {}", head.cluster));
             return;
@@ -176,7 +195,7 @@ fn scan_batches<'a>(scan: &mut Scan<'a>, bytes: &'a [u8], cluster: Option<Cluste
                 if body.is_none() {
                     scan.note(FindingKind::WornBody, &file.path(), at as u64, "the body of this batch isn't whole");
                 }
-                scan.batches.push(Found { header, body, segment, at: at as u64 });
+                scan.batches.push(Found { header, head: &block[..HEADER_BYTES], body, segment, at: at as u64 });
                 step = header.replicated.batch_bytes();
             }
             Ok(header) => {
@@ -198,4 +217,17 @@ fn belongs(file: &SegmentFile, header: &Header, at: u64, cluster: Option<Cluster
             && header.local.generation == head.generation
             && head.base.checked_add(at - SEGMENT_HEADER_BYTES) == Some(header.local.offset)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
+        let (mut scan, path) = (Scan::default(), segment_path(ShardId(0), 1));
+        (0..5000).for_each(|block| scan.note(FindingKind::Stale, &path, block, "stale"));
+        scan.note(FindingKind::WornBody, &path, 7, "worn");
+        assert_eq!((scan.findings.len(), scan.findings.last().map(|f| f.kind)), (FINDINGS_MAX + 1, Some(FindingKind::WornBody)));
+    }
 }

@@ -6,7 +6,7 @@
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, ShardId};
 use crate::base::limits::{BLOCK_BYTES, SHARDS_MAX};
-use crate::log::batch::FORMAT_VERSION;
+use crate::log::batch::{FORMAT_VERSION, RUNNING_NUMBER_MAX};
 use crate::log::fields::{get_u8, get_u32, get_u64, get_u128, newer_format, put_u8, put_u32, put_u64, put_u128};
 use crate::model::file::{FileOp, FilePath, Script, Volume};
 
@@ -87,8 +87,11 @@ impl SegmentHead {
             base: get_u64(block, 48),
             capacity: get_u64(block, 56),
         };
-        let plausible =
-            head.shard.idx() < SHARDS_MAX && head.base <= OFFSET_MAX && head.capacity <= OFFSET_MAX && head.number <= SEGMENT_NUMBER_MAX;
+        let plausible = head.shard.idx() < SHARDS_MAX
+            && head.base <= OFFSET_MAX
+            && head.capacity <= OFFSET_MAX
+            && head.number <= SEGMENT_NUMBER_MAX
+            && head.generation <= RUNNING_NUMBER_MAX;
         if plausible { Ok(head) } else { Err("a field of the segment header is out of range".to_owned()) }
     }
 

@@ -12,6 +12,8 @@ use crate::model::file::{FilePath, Script};
 pub(super) struct Active {
     head: SegmentHead,
     used: u64,
+    /// First and last zxid in it; zero when it is empty.
+    first: Zxid,
     last: Zxid,
 }
 
@@ -24,8 +26,12 @@ pub struct ClosedSegment {
     pub path: FilePath,
     /// Bytes for batches.
     pub capacity: u64,
-    /// Last zxid in it; [`Zxid::ZERO`] when it holds nothing that counts.
+    /// First zxid in it, or one before.
+    pub first: Zxid,
+    /// Last zxid in it, or one behind; [`Zxid::ZERO`] when it holds nothing that counts.
     pub last: Zxid,
+    /// Generation of what it holds; 0 when its header is worn.
+    pub generation: u64,
 }
 
 /// Where an append goes.
@@ -63,7 +69,7 @@ const FREE_MAX: usize = 2;
 impl ShardSegments {
     /// With `first`, made before serving, as the segment in use.
     pub(super) fn new(first: SegmentHead) -> ShardSegments {
-        let active = Active { head: first, used: 0, last: Zxid::ZERO };
+        let active = Active { head: first, used: 0, first: Zxid::ZERO, last: Zxid::ZERO };
         ShardSegments {
             id: first.shard,
             active,
@@ -82,20 +88,23 @@ impl ShardSegments {
         self.active.used + len <= self.active.head.capacity || self.spare.is_some_and(|s| len <= s.capacity)
     }
 
-    /// Takes room for a batch that ends at `last`. Going on to the spare returns the segment that was left.
+    /// Takes room for a batch from `first` to `last`. Going on to the spare returns the segment that was left.
     ///
     /// # Panics
     /// Without room; see [`ShardSegments::has_room`].
-    pub(super) fn take(&mut self, len: u64, last: Zxid) -> (Spot, Option<ClosedSegment>) {
+    pub(super) fn take(&mut self, len: u64, first: Zxid, last: Zxid) -> (Spot, Option<ClosedSegment>) {
         let mut left = None;
         if self.active.used + len > self.active.head.capacity {
             let next = self.spare.take().expect("a spare for a batch that found room");
-            left = Some(closed(&self.active.head, self.active.last));
-            self.active = Active { head: next, used: 0, last: Zxid::ZERO };
+            left = Some(self.active.closed());
+            self.active = Active { head: next, used: 0, first: Zxid::ZERO, last: Zxid::ZERO };
         }
         let active = &mut self.active;
         let spot = Spot { file: active.head.path(), at: SEGMENT_HEADER_BYTES + active.used, offset: active.head.base + active.used };
         active.used += len;
+        if active.last == Zxid::ZERO {
+            active.first = first;
+        }
         active.last = last;
         (spot, left)
     }
@@ -125,7 +134,7 @@ impl ShardSegments {
         self.making = Some(head);
         let old = if head.capacity == capacity { self.free.pop() } else { None };
         let script = old.map_or_else(|| create_script(&head), |old| recycle_script(old, &head));
-        Some((script, given_up.map(|s| closed(&s, Zxid::ZERO))))
+        Some((script, given_up.map(|s| unused(&s))))
     }
 
     /// The segment being made is there.
@@ -147,6 +156,28 @@ impl ShardSegments {
         self.may_retry = true;
     }
 
+    /// The segment in use, as far as it is filled.
+    pub(super) fn in_use(&self) -> ClosedSegment {
+        self.active.closed()
+    }
+
+    /// The first segment of the next generation, and the steps that make it: of the spare, where there is one, so that no room is
+    /// needed.
+    pub(super) fn successor(&self, cluster: ClusterId, generation: u64, capacity: u64) -> (SegmentHead, Script) {
+        let capacity = self.spare.map_or(capacity, |s| s.capacity);
+        let head = SegmentHead { cluster, shard: self.id, number: self.newest.number + 1, generation, base: self.newest.end(), capacity };
+        let script = self.spare.map_or_else(|| create_script(&head), |spare| recycle_script(spare.path(), &head));
+        (head, script)
+    }
+
+    /// Goes on with `head`, made by the steps of [`ShardSegments::successor`]. Returns the segment that was in use.
+    pub(super) fn renew(&mut self, head: SegmentHead) -> ClosedSegment {
+        let left = self.active.closed();
+        self.active = Active { head, used: 0, first: Zxid::ZERO, last: Zxid::ZERO };
+        (self.spare, self.newest) = (None, head);
+        left
+    }
+
     /// Takes a retired file for a later spare; false when there are enough, and the file can be removed.
     pub(super) fn keep_free(&mut self, segment: &ClosedSegment, capacity: u64) -> bool {
         let keeps = segment.capacity == capacity && self.free.len() < FREE_MAX;
@@ -157,6 +188,13 @@ impl ShardSegments {
     }
 }
 
-fn closed(head: &SegmentHead, last: Zxid) -> ClosedSegment {
-    ClosedSegment { shard: head.shard, path: head.path(), capacity: head.capacity, last }
+impl Active {
+    fn closed(&self) -> ClosedSegment {
+        ClosedSegment { first: self.first, last: self.last, ..unused(&self.head) }
+    }
+}
+
+fn unused(head: &SegmentHead) -> ClosedSegment {
+    let (first, last) = (Zxid::ZERO, Zxid::ZERO);
+    ClosedSegment { shard: head.shard, path: head.path(), capacity: head.capacity, first, last, generation: head.generation }
 }

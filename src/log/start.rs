@@ -38,7 +38,7 @@ impl Meta {
     /// The metadata of a first start.
     pub(super) fn first(cluster: ClusterId) -> Meta {
         let start = Identity::default();
-        Meta { cluster, accepted_epoch: 0, current_epoch: 0, generation: 1, start, sequence: 1, ended: Vec::new() }
+        Meta { cluster, accepted_epoch: 0, current_epoch: 0, repairing: false, generation: 1, start, sequence: 1, ended: Vec::new() }
     }
 
     /// The metadata of the next generation: this one and every earlier one end at `log` at the latest, the next begins after `tail`.
@@ -64,18 +64,40 @@ pub(super) fn first_start(scan: &Scan<'_>, options: &LogOptions, cluster: Cluste
     let meta = Meta::first(cluster);
     let mark = Mark { cluster, sequence: 0, generation: meta.generation, durable: Identity::default() };
     // Durably gone, or they would be a foreign cluster's to a later start with fewer shards.
-    let leftovers = scan.segments.iter().flat_map(|s| [FileOp::Remove(s.path()), FileOp::SyncDir(shard_dir(s.shard))]).collect();
+    let leftovers = scan.segments.iter().map(|s| (s.shard, s.path())).chain(scan.leftovers.iter().cloned());
+    let leftovers = removal(leftovers);
     let segments = first_segments(&Scan::default(), options, &meta);
-    let mut scripts = vec![directories(options), Script { ops: leftovers }, mark.create_script()];
+    let mut scripts = vec![directories(options), leftovers, mark.create_script()];
     scripts.extend(segments.iter().map(create_script));
     scripts.push(meta.store_script());
-    let log = LogStart { meta, tail: Identity::default(), place: Place::NONE, mark, segments, closed: Vec::new() };
+    let log = LogStart::new(meta, mark, segments, Identity::default());
     Start { scripts, log }
 }
 
-/// A later start: what is kept is synced, the generation raised, then mark and segments. `live` gives the last zxid that counts
-/// in each scanned segment.
-pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark: Option<Mark>, end: End, live: &[Zxid]) -> Start {
+impl LogStart {
+    fn new(meta: Meta, mark: Mark, segments: Vec<SegmentHead>, tail: Identity) -> LogStart {
+        LogStart {
+            meta,
+            tail,
+            place: Place::NONE,
+            mark,
+            segments,
+            closed: Vec::new(),
+            known: vec![tail],
+            applied: tail,
+            unapplied: Vec::new(),
+            committed: Zxid::ZERO,
+        }
+    }
+}
+
+fn removal(segments: impl Iterator<Item = (ShardId, FilePath)>) -> Script {
+    Script { ops: segments.flat_map(|(shard, path)| [FileOp::Remove(path), FileOp::SyncDir(shard_dir(shard))]).collect() }
+}
+
+/// A later start: what is kept is synced, the generation raised, then mark and segments. `live` gives the first and last zxid that
+/// count in each scanned segment.
+pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark: Option<Mark>, end: End, live: &[(Zxid, Zxid)]) -> Start {
     let oldest = scan.segments.iter().filter_map(|s| s.head.map(|h| h.generation)).min().unwrap_or(old.generation);
     // A worn header hides a generation, so then nothing is forgotten.
     let oldest = if scan.segments.iter().any(|s| s.head.is_none()) { 0 } else { oldest };
@@ -84,18 +106,20 @@ pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark
     let mark = Mark { cluster: meta.cluster, sequence, generation: meta.generation, durable: end.tail };
     let segments = first_segments(scan, options, &meta);
     let kept =
-        scan.segments.iter().zip(live).filter(|(s, last)| **last > Zxid::ZERO && s.head.is_none_or(|h| h.generation == old.generation));
+        scan.segments.iter().zip(live).filter(|(s, (_, last))| *last > Zxid::ZERO && s.head.is_none_or(|h| h.generation == old.generation));
     let kept = if mutant!("log_trusts_unsynced_tail") { Vec::new() } else { kept.map(|(s, _)| FileOp::Sync(s.path())).collect() };
     let mut scripts = vec![Script { ops: kept }];
-    scripts.extend([meta.store_script(), mark.create_script(), directories(options)]);
+    scripts.extend([meta.store_script(), mark.create_script(), directories(options), removal(scan.leftovers.iter().cloned())]);
     scripts.extend(segments.iter().map(create_script));
-    let closed = scan.segments.iter().zip(live).map(|(segment, last)| ClosedSegment {
+    let closed = scan.segments.iter().zip(live).map(|(segment, (first, last))| ClosedSegment {
         shard: segment.shard,
         path: segment.path(),
         capacity: segment.len.saturating_sub(SEGMENT_HEADER_BYTES),
+        first: *first,
         last: *last,
+        generation: segment.head.map_or(0, |h| h.generation),
     });
-    let log = LogStart { tail: end.tail, place: end.place, mark, segments, closed: closed.collect(), meta };
+    let log = LogStart { place: end.place, closed: closed.collect(), ..LogStart::new(meta, mark, segments, end.tail) };
     Start { scripts, log }
 }
 

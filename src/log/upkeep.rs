@@ -1,7 +1,7 @@
-//! What the log does beside appending: the durable mark, epochs, and letting old segments go.
+//! What the log does beside appending: the durable mark, and letting old segments go.
 //!
 //! Guarantees: the mark on disk is never ahead of the durable position; a segment goes only when a verified snapshot and the mark on
-//! disk cover it. Leaves to others: when a snapshot counts as verified (the keeper), when epochs change (`zab`).
+//! disk cover it. Leaves to others: when a snapshot counts as verified (the keeper).
 
 use crate::base::ids::Zxid;
 use crate::base::memory::BatchMemory;
@@ -9,7 +9,7 @@ use crate::base::time::MonoMs;
 use crate::log::effect::DiskEffect;
 use crate::log::segment::shard_dir;
 use crate::log::writer::{Log, Pending};
-use crate::model::file::{FileOp, Script, Ticket};
+use crate::model::file::{FileOp, Script};
 use crate::mutant;
 
 impl<M: BatchMemory> Log<M> {
@@ -32,7 +32,7 @@ impl<M: BatchMemory> Log<M> {
     pub fn write_mark(&mut self, out: &mut Vec<DiskEffect<M>>) {
         let durable = if mutant!("log_mark_ahead") { self.tail } else { self.durable };
         let under_way = self.pending.iter().any(|(_, what)| matches!(what, Pending::Mark { .. }));
-        if self.has_fault() || under_way || self.mark.durable == durable {
+        if self.has_fault() || self.is_cutting() || under_way || self.mark.durable == durable {
             return;
         }
         let mark = self.mark.next(self.meta.generation, durable);
@@ -45,17 +45,6 @@ impl<M: BatchMemory> Log<M> {
     #[must_use]
     pub fn marked_zxid(&self) -> Zxid {
         self.mark.durable.zxid
-    }
-
-    /// Replaces the epochs in the metadata; they are durable when the returned ticket completes.
-    pub fn set_epochs(&mut self, accepted: u32, current: u32, out: &mut Vec<DiskEffect<M>>) -> Ticket {
-        self.meta.accepted_epoch = accepted;
-        self.meta.current_epoch = current;
-        self.meta.sequence += 1;
-        let script = self.meta.store_script();
-        let ticket = self.ticket(Pending::Epochs);
-        out.push(DiskEffect::Script { shard: None, script, ticket });
-        ticket
     }
 
     /// Everything through `zxid` is in a snapshot that was read back and verified, and in every newer one: segments that hold nothing
@@ -74,14 +63,16 @@ impl<M: BatchMemory> Log<M> {
     /// A segment goes only below the mark on disk too, so that the evidence of how far this server was durable outlives it.
     pub(super) fn drop_old(&mut self, out: &mut Vec<DiskEffect<M>>) {
         let upto = self.retain.min(self.marked_zxid());
-        if upto == Zxid::ZERO || self.has_fault() {
+        if upto == Zxid::ZERO || self.has_fault() || self.is_cutting() || self.is_read() {
             return;
         }
+        // One that is being read is kept until a later tick.
         let (gone, kept) = std::mem::take(&mut self.old).into_iter().partition(|s| s.last <= upto);
         self.old = kept;
         let gone: Vec<_> = gone;
         let capacity = self.options.segment_bytes;
         for segment in gone {
+            self.floor = self.floor.max(segment.last);
             let shard = segment.shard;
             if self.shards.get_mut(shard.idx()).is_some_and(|s| s.keep_free(&segment, capacity)) {
                 continue;

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: `durable_zxid` is contiguous over all shards and never ahead of a completed write; the first failed write or sync
 //! latches and nothing after it counts; a full device shows only in the reservation of segments. One append is in flight per
-//! shard; a batch closes when a shard is free. Leaves to others: carrying out the effects (hosts), what was there at the start
-//! (`recover`), when the history is committed (the keeper).
+//! shard; a batch closes when a shard is free. Leaves to others: batches of another server (`receive`), generations (`intent`),
+//! carrying out the effects (hosts), what was there at the start (`recover`), when the history is committed (the keeper).
 
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, ShardId, Zxid};
@@ -13,9 +13,11 @@ use crate::base::progress::Progress;
 use crate::base::time::MonoMs;
 use crate::log::batch::{Batch, HEADER_BYTES, Header, Identity, Local, Place, Replicated, batch_bytes};
 use crate::log::effect::{DiskDone, DiskEffect};
+use crate::log::intent::Intent;
 use crate::log::mark::Mark;
 use crate::log::meta::Meta;
 use crate::log::options::{LogFull, LogOptions, LogStart, LogStats};
+use crate::log::recent::Recent;
 use crate::log::record::{Encoder, FRAME_BYTES, record_bytes_bound};
 use crate::log::shard::{ClosedSegment, ShardSegments};
 use crate::model::file::{DiskError, Ticket};
@@ -27,8 +29,16 @@ use std::collections::VecDeque;
 /// Memory that a batch gets at least, for its records.
 const EXPECTED_BODY_BYTES_MIN: usize = 16 << 10;
 
+/// A batch that other servers sent, waiting for a shard.
 #[derive(Debug)]
-struct Open<M> {
+pub(super) struct Received<M> {
+    pub(super) memory: M,
+    pub(super) replicated: Replicated,
+    pub(super) identity: Identity,
+}
+
+#[derive(Debug)]
+pub(super) struct Open<M> {
     memory: M,
     first: Zxid,
     last: Zxid,
@@ -39,9 +49,9 @@ struct Open<M> {
 }
 
 #[derive(Debug)]
-struct Closed<M> {
-    batch: Batch<M>,
-    is_durable: bool,
+pub(super) struct Closed<M> {
+    pub(super) batch: Batch<M>,
+    pub(super) is_durable: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,7 +60,9 @@ pub(super) enum Pending {
     Spare { shard: ShardId },
     Mark { mark: Mark },
     Remove { count: u64 },
-    Epochs,
+    Meta,
+    Intent,
+    Read,
 }
 
 /// The log of one server.
@@ -62,14 +74,30 @@ pub struct Log<M> {
     pub(super) shards: Vec<ShardSegments>,
     busy: Vec<bool>,
     next_shard: usize,
-    open: Option<Open<M>>,
-    sealed: VecDeque<Open<M>>,
-    closed: VecDeque<Closed<M>>,
+    pub(super) open: Option<Open<M>>,
+    pub(super) sealed: VecDeque<Open<M>>,
+    pub(super) received: VecDeque<Received<M>>,
+    pub(super) closed: VecDeque<Closed<M>>,
     /// How many at the front of `closed` were handed out by `next_applicable`.
-    applied: usize,
+    pub(super) handed_out: usize,
+    /// How many at the front of `closed` recovery left unapplied.
+    pub(super) recovered: usize,
+    /// The last one that was handed out by `next_applicable`.
+    pub(super) applied: Identity,
+    /// The last batch that was closed or received.
     pub(super) tail: Identity,
-    place: Place,
-    progress: Progress,
+    /// The last batch that was handed to the disk.
+    pub(super) submitted: Identity,
+    pub(super) place: Place,
+    pub(super) progress: Progress,
+    pub(super) recent: Recent<M>,
+    /// Submitted batches that nobody asked for yet.
+    pub(super) to_send: VecDeque<Batch<M>>,
+    /// As far as anybody said.
+    pub(super) committed: Zxid,
+    /// The disk holds every batch of the chain beyond it.
+    pub(super) floor: Zxid,
+    pub(super) intent: Option<Intent>,
     pub(super) durable: Identity,
     pub(super) pending: Vec<(Ticket, Pending)>,
     next_ticket: u64,
@@ -96,6 +124,11 @@ impl<M: BatchMemory> Log<M> {
         assert!(options.batch_body_bytes_max > 0 && options.batch_records_max > 0, "batches of nothing");
         assert!(start.segments.len() == usize::from(options.shards), "{} first segments", start.segments.len());
         let durable = start.tail.zxid;
+        let floor = start.known.first().unwrap_or(&start.tail).zxid;
+        let mut recent = Recent::new(&options, start.known);
+        let recovered = start.unapplied.len();
+        let closed: VecDeque<_> = start.unapplied.into_iter().map(|kept| Closed { batch: Batch::kept(kept), is_durable: true }).collect();
+        closed.iter().for_each(|c| recent.keep(&c.batch));
         Log {
             options,
             encoder: Encoder::default(),
@@ -104,9 +137,18 @@ impl<M: BatchMemory> Log<M> {
             next_shard: 0,
             open: None,
             sealed: VecDeque::new(),
-            closed: VecDeque::new(),
-            applied: 0,
+            received: VecDeque::new(),
+            closed,
+            handed_out: 0,
+            recovered,
+            applied: start.applied,
             tail: start.tail,
+            submitted: start.tail,
+            recent,
+            to_send: VecDeque::new(),
+            committed: start.committed,
+            floor,
+            intent: None,
             place: start.place,
             progress: Progress::starting_at(durable.0),
             durable: start.tail,
@@ -131,7 +173,7 @@ impl<M: BatchMemory> Log<M> {
     /// [`LogFull`]; nothing was taken then.
     ///
     /// # Panics
-    /// If the zxid isn't the next of its epoch or the first of a later one.
+    /// If the zxid isn't the next of its epoch or the first of a later one, or while a cut is under way.
     pub fn append(&mut self, pool: &mut dyn BatchPool<Memory = M>, head: &TxnHead, ops: &OpBuf) -> Result<(), LogFull> {
         let bound = record_bytes_bound(ops);
         if self.fault.is_some() {
@@ -141,8 +183,8 @@ impl<M: BatchMemory> Log<M> {
             return Err(LogFull::TooLarge);
         }
         let accepted = Zxid(self.progress.accepted());
-        let follows = accepted.next() == Some(head.zxid) || head.zxid.epoch() > accepted.epoch();
-        invariant!(follows, "{:?} is appended after {accepted:?}", head.zxid);
+        invariant!(follows(accepted, head.zxid), "{:?} is appended after {accepted:?}", head.zxid);
+        invariant!(!self.is_cutting(), "{:?} is appended during a cut", head.zxid);
         let fits = self.open.as_ref().is_some_and(|open| {
             open.body_len + bound <= open.capacity
                 && (open.records as usize) < self.options.batch_records_max
@@ -173,20 +215,26 @@ impl<M: BatchMemory> Log<M> {
     }
 
     pub(super) fn pump(&mut self, may_close: bool, out: &mut Vec<DiskEffect<M>>) {
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.is_cutting() {
             return;
         }
         while let Some(body_len) = self.waiting_body_len(may_close) {
             let Some(shard) = self.pick_shard(batch_bytes(body_len) as u64) else { break };
-            let open = self.sealed.pop_front().or_else(|| self.open.take()).expect("a batch that waits");
-            out.push(self.write(open, shard));
+            out.push(match self.received.pop_front() {
+                Some(Received { memory, replicated, identity }) => self.write(memory, replicated, identity, shard),
+                None => {
+                    let open = self.sealed.pop_front().or_else(|| self.open.take()).expect("a batch that waits");
+                    self.close(open, shard)
+                }
+            });
         }
         self.prepare_segments(out);
     }
 
     fn waiting_body_len(&self, may_close: bool) -> Option<usize> {
         let open = if may_close { self.open.as_ref() } else { None };
-        self.sealed.front().or(open).map(|o| o.body_len)
+        let own = self.sealed.front().or(open).map(|o| o.body_len);
+        self.received.front().map(|r| r.replicated.body_len as usize).or(own)
     }
 
     /// The next shard in turn that has no append in flight and room for `len` bytes. If none
@@ -206,15 +254,12 @@ impl<M: BatchMemory> Log<M> {
         None
     }
 
-    /// Completes a batch's header and makes the append of it.
-    fn write(&mut self, mut open: Open<M>, idx: usize) -> DiskEffect<M> {
+    /// Closes a batch of our own: it becomes the next of the chain.
+    fn close(&mut self, mut open: Open<M>, idx: usize) -> DiskEffect<M> {
         let len = batch_bytes(open.body_len);
         // What goes to disk is exactly this; a long buffer isn't written for a short batch.
         open.memory.seal(len);
         self.expected_body_len = (open.body_len * 2).max(EXPECTED_BODY_BYTES_MIN).min(self.options.batch_body_bytes_max);
-        let (spot, left) = self.shards[idx].take(len as u64, open.last);
-        self.old.extend(left);
-        let shard = self.shards[idx].id;
         let bytes = open.memory.bytes_mut().expect("nobody else holds an open batch");
         bytes[HEADER_BYTES + open.body_len..len].fill(0);
         let replicated = Replicated {
@@ -225,26 +270,39 @@ impl<M: BatchMemory> Log<M> {
             records: open.records,
             body_checksum: checksum(&bytes[HEADER_BYTES..HEADER_BYTES + open.body_len]),
             previous: self.tail,
+            committed: self.committed.min(self.tail.zxid),
         };
         let identity = replicated.write(bytes);
-        let local =
-            Local { generation: self.meta.generation, shard, offset: spot.offset, previous: self.place, durable_cut: self.durable.zxid };
-        local.write(bytes);
-        let header = Header { replicated, local, identity };
-        (self.tail, self.place) = (identity, header.place());
-        self.progress.submit(open.last.0);
-        self.busy[idx] = true;
-        self.count(&open, len);
-        self.closed.push_back(Closed { batch: Batch::new(open.memory.clone(), header), is_durable: false });
-        let ticket = self.ticket(Pending::Append { shard, last: open.last });
-        DiskEffect::Append { shard, file: spot.file, at: spot.at, memory: open.memory, len, ticket }
+        self.tail = identity;
+        self.recent.enter(identity);
+        self.write(open.memory, replicated, identity, idx)
     }
 
-    fn count(&mut self, open: &Open<M>, len: usize) {
+    /// Completes a batch with our own part of its header and makes the append of it.
+    fn write(&mut self, mut memory: M, replicated: Replicated, identity: Identity, idx: usize) -> DiskEffect<M> {
+        let len = replicated.batch_bytes();
+        let (spot, left) = self.shards[idx].take(len as u64, replicated.first, replicated.last);
+        self.old.extend(left);
+        let shard = self.shards[idx].id;
+        let local =
+            Local { generation: self.meta.generation, shard, offset: spot.offset, previous: self.place, durable_cut: self.durable.zxid };
+        local.write(memory.bytes_mut().expect("nobody else holds a batch that isn't submitted"));
+        let header = Header { replicated, local, identity };
+        (self.submitted, self.place) = (identity, header.place());
+        self.progress.submit(identity.zxid.0);
+        self.busy[idx] = true;
         self.stats.batches += 1;
-        self.stats.records += u64::from(open.records);
-        self.stats.body_bytes += open.body_len as u64;
+        self.stats.records += u64::from(replicated.records);
+        self.stats.body_bytes += u64::from(replicated.body_len);
         self.stats.written_bytes += len as u64;
+        let batch = Batch::new(memory.clone(), header);
+        self.recent.keep(&batch);
+        if self.options.member {
+            self.to_send.push_back(batch.clone());
+        }
+        self.closed.push_back(Closed { batch, is_durable: false });
+        let ticket = self.ticket(Pending::Append { shard, last: identity.zxid });
+        DiskEffect::Append { shard, file: spot.file, at: spot.at, memory, len, ticket }
     }
 
     pub(super) fn ticket(&mut self, what: Pending) -> Ticket {
@@ -270,6 +328,8 @@ impl<M: BatchMemory> Log<M> {
         let Some(at) = self.pending.iter().position(|(ticket, _)| *ticket == done.ticket) else { return false };
         let (_, what) = self.pending.swap_remove(at);
         match (what, done.result) {
+            // A range that can't be read says nothing about writes.
+            (Pending::Read, Err(_)) => {}
             (Pending::Spare { shard }, Err(error)) if error.no_space => self.shards[shard.idx()].not_made(),
             (_, Err(error)) => self.latch(error),
             (Pending::Append { shard, last }, Ok(())) => self.landed(shard, last),
@@ -279,8 +339,10 @@ impl<M: BatchMemory> Log<M> {
             }
             (Pending::Mark { mark }, Ok(())) => self.mark = mark,
             (Pending::Remove { count }, Ok(())) => self.stats.segments_removed += count,
-            (Pending::Epochs, Ok(())) => {}
+            (Pending::Intent, Ok(())) => self.intent_done(),
+            (Pending::Meta | Pending::Read, Ok(())) => {}
         }
+        self.go_on_with_intent(out);
         self.pump(false, out);
         true
     }
@@ -312,16 +374,19 @@ impl<M: BatchMemory> Log<M> {
     }
 
     fn drop_finished(&mut self) {
-        while self.applied > 0 && self.closed.front().is_some_and(|c| c.is_durable) {
+        while self.handed_out > 0 && self.closed.front().is_some_and(|c| c.is_durable) {
             self.closed.pop_front();
-            self.applied -= 1;
+            self.handed_out -= 1;
+            self.recovered = self.recovered.saturating_sub(1);
         }
     }
 
-    /// The next closed batch in zxid order that ends at or below `upto`, each once.
+    /// The next submitted batch in zxid order that ends at or below `upto`, each once: of our own, received, or left unapplied by
+    /// recovery.
     pub fn next_applicable(&mut self, upto: Zxid) -> Option<Batch<M>> {
-        let batch = self.closed.get(self.applied).filter(|c| c.batch.last() <= upto)?.batch.clone();
-        self.applied += 1;
+        let batch = self.closed.get(self.handed_out).filter(|c| c.batch.last() <= upto)?.batch.clone();
+        self.handed_out += 1;
+        self.applied = batch.identity();
         self.drop_finished();
         Some(batch)
     }
@@ -368,19 +433,24 @@ impl<M: BatchMemory> Log<M> {
         LogStats { in_flight: self.busy.iter().filter(|b| **b).count(), held: self.held(), ..self.stats }
     }
 
-    fn held(&self) -> usize {
-        self.closed.len() + self.sealed.len() + usize::from(self.open.is_some())
+    pub(super) fn held(&self) -> usize {
+        self.closed.len() - self.recovered + self.received.len() + self.sealed.len() + usize::from(self.open.is_some())
     }
 
     /// Whether nothing is open, waiting or in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.open.is_none() && self.sealed.is_empty() && self.busy.iter().all(|b| !b)
+        self.open.is_none() && self.sealed.is_empty() && self.received.is_empty() && self.busy.iter().all(|b| !b)
     }
 
     pub(super) fn has_fault(&self) -> bool {
         self.fault.is_some()
     }
+}
+
+/// Whether `next` may come after `last`: the next of its epoch, or the first of a later one.
+pub(super) fn follows(last: Zxid, next: Zxid) -> bool {
+    last.next() == Some(next) || (next.epoch() > last.epoch() && next.counter() <= 1)
 }
 
 /// Adds one framed record behind the others.

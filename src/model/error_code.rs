@@ -56,4 +56,48 @@ impl ErrorCode {
     pub fn code(self) -> i32 {
         self as i32
     }
+
+    /// The code with this number.
+    #[must_use]
+    pub fn from_code(code: i32) -> Option<ErrorCode> {
+        ALL.iter().copied().find(|c| c.code() == code)
+    }
+}
+
+/// Every code, by descending number.
+const ALL: [ErrorCode; 22] = [
+    ErrorCode::SystemError,
+    ErrorCode::RuntimeInconsistency,
+    ErrorCode::MarshallingError,
+    ErrorCode::Unimplemented,
+    ErrorCode::BadArguments,
+    ErrorCode::NoNode,
+    ErrorCode::NoAuth,
+    ErrorCode::BadVersion,
+    ErrorCode::NoChildrenForEphemerals,
+    ErrorCode::NodeExists,
+    ErrorCode::NotEmpty,
+    ErrorCode::SessionExpired,
+    ErrorCode::InvalidAcl,
+    ErrorCode::AuthFailed,
+    ErrorCode::SessionMoved,
+    ErrorCode::NotReadOnly,
+    ErrorCode::EphemeralOnLocalSession,
+    ErrorCode::NoWatcher,
+    ErrorCode::ReconfigDisabled,
+    ErrorCode::SessionClosedRequireSaslAuth,
+    ErrorCode::QuotaExceeded,
+    ErrorCode::ThrottledOp,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_codes_go_both_ways() {
+        assert!(ALL.is_sorted_by(|a, b| a.code() > b.code()));
+        assert!(ALL.iter().all(|c| ErrorCode::from_code(c.code()) == Some(*c)));
+        assert_eq!(ErrorCode::from_code(0), None);
+    }
 }

@@ -69,6 +69,13 @@ pub enum FileOp {
         /// How many.
         len: u64,
     },
+    /// Makes a new file with the content of another one, replacing what has its name.
+    Copy {
+        /// Which file.
+        from: FilePath,
+        /// The copy.
+        to: FilePath,
+    },
     /// Makes the file's content and size durable.
     Sync(FilePath),
     /// Reads the whole file back and compares its length and checksum ([`crate::base::checksum::checksum`]); a difference is an error.
@@ -152,6 +159,18 @@ pub trait Files {
 
     /// The whole content. `Empty` when there is no such file; `Unreadable` when reading it fails anywhere.
     fn bytes(&self, path: &FilePath) -> Stored<&[u8]>;
+
+    /// `len` bytes from `offset` on, fewer where the file ends; also of a file that is being written to.
+    fn range(&self, path: &FilePath, offset: u64, len: usize) -> Stored<Vec<u8>> {
+        match self.bytes(path) {
+            Stored::Empty => Stored::Empty,
+            Stored::Unreadable(damage) => Stored::Unreadable(damage),
+            Stored::Present(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                Stored::Present(bytes[from..from.saturating_add(len).min(bytes.len())].to_vec())
+            }
+        }
+    }
 }
 
 /// Identifies one effect; its completion carries the same ticket. Never reused in the life of a process.

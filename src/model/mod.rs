@@ -7,6 +7,7 @@ pub mod error_code;
 pub mod file;
 pub mod image;
 pub mod membership;
+pub mod membership_text;
 pub mod op_code;
 pub mod ops;
 pub mod path;

@@ -6,26 +6,31 @@ use super::dirs;
 use super::figures::SyncFigures;
 use super::files::{DiskFiles, Roots};
 use super::limits;
-use super::listener::listen;
+use super::listener::{any_ip, listen};
 use super::one;
+use super::peers::{PeerOptions, Peers};
 use super::placement;
 use super::script::run_script;
 use super::shard::{ShardOptions, SyncMethod};
+use super::wake::Wake;
 use super::{signals, spread};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::ShardId;
+use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
 use crate::model::file::Files;
 use crate::server::boot::{Boot, recover_server};
 use crate::server::config::{Config, LogSync, Placement};
 use crate::server::front::FrontOptions;
+use crate::server::keeper::Keeper;
+use crate::server::links::LinkOptions;
 use crate::server::note::RateLimit;
 use crossbeam::channel::Receiver;
 use glommio::{LocalExecutorBuilder, PoolPlacement};
 use std::cell::RefCell;
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +85,10 @@ pub(super) fn complain(limit: &mut RateLimit, now: MonoMs, text: &str) {
 
 /// How long a client may leave replies unread.
 const STUCK_TIMEOUT_MS: u64 = 30_000;
+/// How long a connection of another server may take to greet.
+const HANDSHAKE_TIMEOUT_MS: u64 = 5000;
+/// A pulse lane on which nothing comes for so many times the silence is half open: it is closed and opened again.
+const QUIET_FACTOR: u64 = 3;
 /// Accept queue unless configured.
 const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
 
@@ -145,7 +154,7 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
             let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
-            Ok(one::run(prepared, keeper, sockets, startup).await)
+            one::run(&config, prepared, keeper, sockets, startup).await
         })
         .map_err(|e| FatalError::new(Fatal::IoUring, format!("the executor can't start: {e}")))?;
     handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the executor ended by a panic: {e}")))?
@@ -187,6 +196,30 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
     Ok(boot)
 }
 
+/// The links to the other servers, if this one is a member of an ensemble.
+pub(super) fn start_peers<M: BatchMemory>(
+    config: &Config,
+    keeper: &Keeper<M>,
+    clock: Clock,
+    wake: Wake,
+) -> Result<Option<Peers>, FatalError> {
+    let Some(ensemble) = &config.ensemble else { return Ok(None) };
+    let options = PeerOptions {
+        links: LinkOptions {
+            me: ensemble.me,
+            membership: ensemble.membership.clone(),
+            cluster: keeper.bound_cluster(),
+            incarnation: entropy(),
+            handshake_timeout_ms: HANDSHAKE_TIMEOUT_MS,
+            quiet_timeout_ms: QUIET_FACTOR * ensemble.silence_ms,
+        },
+        listen_on_all_ips: ensemble.listen_on_all,
+        backlog_bytes: usize::try_from(ensemble.peer_backlog_bytes).unwrap_or(usize::MAX),
+        seed: entropy(),
+    };
+    Peers::start(options, clock, wake).map(Some)
+}
+
 /// 64 bits of the kernel's randomness.
 pub(super) fn entropy() -> u64 {
     let mut seed = [0; 8];
@@ -206,13 +239,7 @@ fn roots(config: &Config) -> Result<Roots, FatalError> {
 
 fn client_address(config: &Config) -> Result<SocketAddr, FatalError> {
     let Some(host) = &config.client_host else {
-        // One socket for both families where the host has IPv6, as Java's wildcard.
-        let any = if std::path::Path::new("/proc/net/if_inet6").exists() {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        } else {
-            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
-        };
-        return Ok(SocketAddr::new(any, config.client_port));
+        return Ok(SocketAddr::new(any_ip(), config.client_port));
     };
     let found = (host.as_str(), config.client_port).to_socket_addrs().ok().and_then(|mut all| all.next());
     found.ok_or_else(|| {

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Where the two volumes lie.
@@ -36,6 +37,7 @@ impl Roots {
 pub struct DiskFiles {
     roots: Roots,
     mapped: RefCell<HashMap<FilePath, &'static Mapped>>,
+    open: RefCell<HashMap<FilePath, File>>,
 }
 
 enum Mapped {
@@ -48,7 +50,7 @@ impl DiskFiles {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(roots: Roots) -> DiskFiles {
-        DiskFiles { roots, mapped: RefCell::default() }
+        DiskFiles { roots, mapped: RefCell::default(), open: RefCell::default() }
     }
 
     fn load(&self, path: &FilePath) -> Mapped {
@@ -60,6 +62,33 @@ impl DiskFiles {
                 Mapped::Unreadable(Damage { path: place.display().to_string(), offset, what: format!("reading it fails: {error}") })
             }
         }
+    }
+}
+
+impl DiskFiles {
+    /// Plain reads: the file may be written to meanwhile. `None` when there is no such file.
+    fn read_range(&self, path: &FilePath, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut open = self.open.borrow_mut();
+        if !open.contains_key(path) {
+            match File::open(self.roots.resolve(path)) {
+                Ok(file) => drop(open.insert(path.clone(), file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(file) = open.get(path) else { return Ok(None) };
+        let left = file.metadata()?.len().saturating_sub(offset);
+        let mut bytes = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
+        let mut done = 0;
+        while done < bytes.len() {
+            match file.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => bytes.truncate(done),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(bytes))
     }
 }
 
@@ -122,6 +151,17 @@ impl Files for DiskFiles {
             Mapped::Empty => Stored::Empty,
             Mapped::Content(map) => Stored::Present(map),
             Mapped::Unreadable(damage) => Stored::Unreadable(damage.clone()),
+        }
+    }
+
+    fn range(&self, path: &FilePath, offset: u64, len: usize) -> Stored<Vec<u8>> {
+        match self.read_range(path, offset, len) {
+            Ok(Some(bytes)) => Stored::Present(bytes),
+            Ok(None) => Stored::Empty,
+            Err(error) => {
+                let place = self.roots.resolve(path).display().to_string();
+                Stored::Unreadable(Damage { path: place, offset, what: format!("reading it fails: {error}") })
+            }
         }
     }
 }

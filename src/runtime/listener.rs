@@ -5,21 +5,50 @@
 use crate::base::fatal::{Fatal, FatalError};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What an address is for, in the words of a refusal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose {
+    pub(super) what: &'static str,
+    /// What to do when somebody else has it.
+    pub(super) elsewhere: &'static str,
+    /// What to do when it is none of this host's.
+    pub(super) not_ours: &'static str,
+}
+
+const CLIENTS: Purpose = Purpose {
+    what: "the client address",
+    elsewhere: "set another clientPort",
+    not_ours: "set clientPortAddress to one that `ip address` shows, or leave it out",
+};
+
+/// All addresses: one socket for both families where the host has IPv6, as Java's wildcard.
+pub(super) fn any_ip() -> IpAddr {
+    if std::path::Path::new("/proc/net/if_inet6").exists() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+}
+
+/// One socket that listens for other servers.
+///
+/// # Errors
+/// As [`listen`].
+pub(super) fn listen_for_servers(address: SocketAddr, backlog: i32, purpose: &Purpose) -> Result<Socket, FatalError> {
+    bind(address, false).and_then(|s| s.listen(backlog).map(|()| s)).map_err(|error| refusal(address, &error, purpose))
+}
 
 /// Sockets for `fronts` fronts, all on one address; port 0 takes a free one. Accepted connections inherit `keepalive`.
 ///
 /// # Errors
 /// [`Fatal::AddressInUse`] when somebody else has the address, [`Fatal::Configuration`] when it isn't this host's.
 pub(super) fn listen(address: SocketAddr, fronts: usize, backlog: i32, keepalive: bool) -> Result<(Vec<Socket>, SocketAddr), FatalError> {
-    let probe = bind(address, false).map_err(|error| refusal(address, &error))?;
+    let probe = bind(address, false).map_err(|error| refusal(address, &error, &CLIENTS))?;
     let bound = probe.local_addr().ok().and_then(|a| a.as_socket()).unwrap_or(address);
     drop(probe);
     let mut sockets = Vec::new();
     for _ in 0..fronts {
         let socket = bind(bound, true)
             .and_then(|s| s.set_keepalive(keepalive).and_then(|()| s.listen(backlog)).map(|()| s))
-            .map_err(|error| refusal(bound, &error))?;
+            .map_err(|error| refusal(bound, &error, &CLIENTS))?;
         sockets.push(socket);
     }
     Ok((sockets, bound))
@@ -40,22 +69,19 @@ fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn refusal(address: SocketAddr, error: &io::Error) -> FatalError {
+fn refusal(address: SocketAddr, error: &io::Error, purpose: &Purpose) -> FatalError {
+    let Purpose { what, elsewhere, not_ours } = purpose;
     match error.kind() {
         io::ErrorKind::AddrInUse => FatalError::new(
             Fatal::AddressInUse,
             format!(
-                "the client address {address} is in use by another process. Find it with `ss -ltnp 'sport = :{}'`, stop it, or set another \
-                 clientPort",
+                "{what} {address} is in use by another process. Find it with `ss -ltnp 'sport = :{}'`, stop it, or {elsewhere}",
                 address.port()
             ),
         ),
-        io::ErrorKind::AddrNotAvailable => FatalError::new(
-            Fatal::Configuration,
-            format!(
-                "the client address {address} is none of this host's: set clientPortAddress to one that `ip address` shows, or leave it out"
-            ),
-        ),
-        _ => FatalError::new(Fatal::AddressInUse, format!("listening on the client address {address} fails: {error}")),
+        io::ErrorKind::AddrNotAvailable => {
+            FatalError::new(Fatal::Configuration, format!("{what} {address} is none of this host's: {not_ours}"))
+        }
+        _ => FatalError::new(Fatal::AddressInUse, format!("listening on {what} {address} fails: {error}")),
     }
 }

@@ -10,7 +10,7 @@ use super::script::run_script;
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::{ClusterId, Zxid};
 use crate::base::limits::SHARDS_MAX;
-use crate::log::{self, Case, LogOptions};
+use crate::log::{self, Case, Identity, LogOptions};
 use crate::model::file::{Damage, FileOp, Script};
 use crate::snapshot::choose_newest_good;
 use std::path::Path;
@@ -44,6 +44,11 @@ pub fn accept_loss(data_dir: &Path, log_dir: &Path) -> Result<Vec<String>, Fatal
         let text = format!("{} holds data that isn't this server's or of a newer format, no damage:\n{found}", roots.log.display());
         return Err(FatalError::new(Fatal::ForeignFormat, text));
     }
+    if plan.case.is_damage() && plan.scripts.is_empty() {
+        let found = damage_lines(&plan.damages).join("\n");
+        let text = format!("what lies below {} isn't all known, so nothing was changed. See to this first:\n{found}", roots.log.display());
+        return Err(FatalError::new(Fatal::Directory, text));
+    }
     if !plan.case.is_damage() {
         lines.push(format!("a start wouldn't be refused (case {}, {}): nothing was changed", plan.case.letter(), plan.case.name()));
         return Ok(lines);
@@ -73,9 +78,9 @@ fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>) -> Result<
     let choice = choose_newest_good(&files)
         .map_err(|damage| FatalError::new(Fatal::Damage, format!("the snapshots can't be listed: {damage}. Restore a backup")))?;
     lines.extend(choice.damaged.iter().map(|damage| format!("damaged snapshot, passed over: {damage}")));
-    let after = choice.newest_good.map_or(Zxid::ZERO, |(path, summary)| {
+    let after = choice.newest_good.map_or_else(Identity::default, |(path, summary)| {
         lines.push(format!("newest good snapshot: {path}, zxid {}", summary.head.zxid));
-        summary.head.zxid
+        summary.head.identity()
     });
     let fresh = ClusterId((u128::from(entropy()) << 64) | u128::from(entropy()));
     let recovery = log::accept_loss(&files, after, options, fresh);
@@ -104,7 +109,7 @@ fn moved(roots: &Roots, scripts: &[Script]) -> Vec<String> {
     let aside = scripts.first().into_iter().flat_map(|script| &script.ops);
     aside
         .filter_map(|op| match op {
-            FileOp::Create(to) => Some(format!("copied aside: {}", roots.resolve(to).display())),
+            FileOp::Copy { to, .. } => Some(format!("copied aside: {}", roots.resolve(to).display())),
             FileOp::Rename { from, to } => {
                 Some(format!("moved aside: {} to {}", roots.resolve(from).display(), roots.resolve(to).display()))
             }

@@ -6,9 +6,9 @@ use glommio::io::DmaBuffer;
 use std::fmt::Debug;
 use std::rc::Rc;
 
-/// A handle on one DMA buffer.
+/// A handle on one DMA buffer, and the bytes that were asked for it.
 #[derive(Clone)]
-pub(super) struct DmaMemory(Rc<DmaBuffer>);
+pub(super) struct DmaMemory(Rc<DmaBuffer>, usize);
 
 impl DmaMemory {
     /// The buffer, for the ring.
@@ -37,6 +37,10 @@ impl BatchMemory for DmaMemory {
             buffer.trim_to_size(len);
         }
     }
+
+    fn held_bytes(&self) -> usize {
+        self.1
+    }
 }
 
 /// Gives out DMA buffers. The allocator below recycles them: a batch's buffer goes back with its last handle.
@@ -47,6 +51,6 @@ impl BatchPool for DmaPool {
     type Memory = DmaMemory;
 
     fn take(&mut self, len: usize) -> DmaMemory {
-        DmaMemory(Rc::new(glommio::allocate_dma_buffer_global(len)))
+        DmaMemory(Rc::new(glommio::allocate_dma_buffer_global(len)), len)
     }
 }

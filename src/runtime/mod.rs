@@ -5,6 +5,7 @@
 //! after all that were ready, in a fixed order: completions, commit, apply, close the batch, submit the disk write, answer.
 
 mod boot;
+mod children;
 mod clock;
 mod dirs;
 mod figures;
@@ -16,6 +17,7 @@ mod logging;
 mod loss;
 mod memory;
 mod one;
+mod peers;
 mod placement;
 mod script;
 mod shard;
@@ -24,6 +26,7 @@ mod spread;
 mod wake;
 
 pub use boot::{Started, serve};
+pub use children::{ChildEvent, ChildSpec, Others, end_with_parent, run_children};
 pub use files::{DiskFiles, Roots};
 pub use logging::{end_on_panic, flush as flush_logging, init as init_logging, log_note};
 pub use loss::accept_loss;

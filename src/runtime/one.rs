@@ -1,21 +1,26 @@
 //! All roles on one executor: no hop, no copy between them. Tasks collect, one turn does the work.
 
-use super::boot::{Ending, Prepared};
+use super::boot::{Ending, Prepared, boot, start_peers};
 use super::figures::{self, Measured};
+use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
+use super::peers::Peers;
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
+use crate::base::fatal::FatalError;
 use crate::base::ids::{FrontId, ShardId};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect};
+use crate::log::{DiskDone, DiskEffect, serve_read};
 use crate::model::file::Script;
+use crate::server::config::Config;
 use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::Burst;
-use std::cell::RefCell;
+use crate::server::peer_mail::PeerBurst;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +28,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(20);
 /// How long an orderly end may take.
 const STOP_MS_MAX: u64 = 4000;
+/// How often it is looked whether the disk is at rest.
+const REST_POLL: Duration = Duration::from_millis(1);
 
 /// Everything the turn task owns.
 struct Host {
@@ -32,9 +39,14 @@ struct Host {
     burst: Burst,
     dones: Vec<DiskDone>,
     fronts: Fronts,
+    /// Links to the other servers of an ensemble.
+    peers: Option<Peers>,
+    mail: PeerBurst,
     shards: Vec<ShardDisk<DmaMemory>>,
     /// Results of scripts, which run on a thread that may block.
     scripted: Rc<RefCell<Vec<DiskDone>>>,
+    /// Scripts and reads that were begun and whose result isn't there yet.
+    running: Rc<Cell<usize>>,
     wake: Wake,
     /// Rung for another turn when the keeper has more to do without anybody's mail.
     again: Wake,
@@ -46,18 +58,22 @@ struct Host {
 
 /// Runs the server on the current executor until it ends.
 pub(super) async fn run(
+    config: &Config,
     prepared: Prepared,
     mut keeper: Keeper<DmaMemory>,
     sockets: Vec<socket2::Socket>,
     startup: Vec<DiskEffect<DmaMemory>>,
-) -> Ending {
+) -> Result<Ending, FatalError> {
     keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
     let wake = Wake::default();
     let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone());
     let shards =
         (0..prepared.shards).map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.shard.clone(), wake.clone())).collect();
     let measured = figures::start(&prepared);
+    let peers = start_peers(config, &keeper, prepared.clock, wake.clone())?;
     let mut host = Host {
+        peers,
+        mail: PeerBurst::default(),
         keeper,
         pool: DmaPool,
         effects: Effects::new(1),
@@ -66,6 +82,7 @@ pub(super) async fn run(
         fronts: fronts.clone(),
         shards,
         scripted: Rc::default(),
+        running: Rc::default(),
         again: ring_after_io(wake.clone()),
         wake: wake.clone(),
         measured,
@@ -79,18 +96,22 @@ pub(super) async fn run(
         glommio::spawn_local(fronts.clone().accept_all(socket)).detach();
     }
     host.prepared.announce();
-    let due = Rc::new(std::cell::Cell::new(false));
+    let due = Rc::new(Cell::new(false));
     glommio::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
     loop {
         wake.rung().await;
         host.tick_due = due.replace(false);
         if let Some(ending) = host.turn() {
-            return ending;
+            return Ok(ending);
+        }
+        if std::mem::take(&mut host.effects.reboot) {
+            host.bring_disk_to_rest().await;
+            host.reboot(config)?;
         }
     }
 }
 
-async fn tick(due: Rc<std::cell::Cell<bool>>, wake: Wake) {
+async fn tick(due: Rc<Cell<bool>>, wake: Wake) {
     loop {
         glommio::timer::sleep(TICK).await;
         due.set(true);
@@ -110,6 +131,11 @@ impl Host {
         for done in self.dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
         }
+        if let Some(peers) = &self.peers {
+            peers.with_burst(|mail| std::mem::swap(mail, &mut self.mail));
+            self.keeper.on_peers(&mut cx, &self.mail);
+            self.mail.clear();
+        }
         self.fronts.with_burst(|burst| std::mem::swap(burst, &mut self.burst));
         self.keeper.on_burst(&mut cx, &self.burst);
         self.burst.clear();
@@ -118,12 +144,28 @@ impl Host {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
+        // To the learners before the own disk is asked: their syncs and ours run side by side.
+        if let Some(peers) = &self.peers {
+            peers.set_cluster(self.keeper.bound_cluster());
+            peers.deliver(&mut self.effects.peers);
+        }
+        if self.effects.reboot {
+            // What the old keeper still wants (spare segments, a mark) would be done over the files that the new one begins with.
+            self.effects.disk.clear();
+        }
         self.carry_out_disk();
         self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
         self.fronts.hold(!self.keeper.takes_more());
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         for complaint in self.fronts.take_complaints() {
             self.prepared.complain(now.mono, &complaint);
+        }
+        if let Some(peers) = &self.peers {
+            peers.take_notes().iter().for_each(log_note);
+            peers.hold(!self.keeper.takes_batches());
+            if self.tick_due {
+                peers.tick();
+            }
         }
         if self.tick_due {
             self.fronts.tick();
@@ -132,6 +174,36 @@ impl Host {
             self.again.ring();
         }
         self.ending(now.mono)
+    }
+
+    /// Waits until nothing of the old keeper is on its way: neither may its scripts touch the files that the new one recovers from, nor its
+    /// completions be taken for those of the new one, whose tickets count from the same number.
+    async fn bring_disk_to_rest(&self) {
+        while self.running.get() > 0 {
+            glommio::timer::sleep(REST_POLL).await;
+        }
+    }
+
+    /// The keeper asked to begin anew from the files: a snapshot of the leader is there. Its clients are gone, its disk is at rest; the links
+    /// to the other servers begin anew too, so that nothing of before reaches the new keeper.
+    fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
+        let booted = boot(config, &self.prepared)?;
+        let (keeper, startup) = booted.keeper(config, 1, self.prepared.clock.now());
+        self.keeper = keeper;
+        if self.stopping_since.is_some() {
+            self.keeper.stop();
+        }
+        self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
+        self.dones.clear();
+        // What the old keeper still waited for (a read, a removal) reports to nobody.
+        self.scripted = Rc::default();
+        self.effects.disk.extend(startup);
+        self.carry_out_disk();
+        if let Some(peers) = &self.peers {
+            peers.restart();
+        }
+        self.wake.ring();
+        Ok(())
     }
 
     fn ending(&mut self, now: MonoMs) -> Option<Ending> {
@@ -149,6 +221,9 @@ impl Host {
             if !settled {
                 tracing::warn!("the disk didn't settle within {STOP_MS_MAX} ms; what wasn't acknowledged may be lost");
             }
+            if let Some(peers) = &self.peers {
+                peers.stop();
+            }
             return Some(Ending::Stopped);
         }
         None
@@ -162,9 +237,22 @@ impl Host {
                 }
                 DiskEffect::Script { script, ticket, .. } => {
                     let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let result = blocking(roots, script).await;
-                        scripted.borrow_mut().push(DiskDone { ticket, result });
+                        running.set(running.get() - 1);
+                        scripted.borrow_mut().push(DiskDone::of(ticket, result));
+                        wake.ring();
+                    })
+                    .detach();
+                }
+                DiskEffect::Read { request, ticket } => {
+                    let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
+                    glommio::spawn_local(async move {
+                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        running.set(running.get() - 1);
+                        scripted.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
                     .detach();
@@ -172,6 +260,12 @@ impl Host {
             }
         }
     }
+}
+
+/// Counts one more that runs.
+fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
+    running.set(running.get() + 1);
+    Rc::clone(running)
 }
 
 async fn blocking(roots: super::files::Roots, script: Script) -> Result<(), crate::model::file::DiskError> {

@@ -24,6 +24,7 @@ fn run_op(roots: &Roots, op: &FileOp) -> Result<(), DiskError> {
         FileOp::Create(path) => ("creating", path, File::create(roots.resolve(path)).map(drop)),
         FileOp::Write { path, at, bytes } => ("writing", path, writable(roots, path).and_then(|file| file.write_all_at(bytes, *at))),
         FileOp::Zero { path, at, len } => ("zero-filling", path, zero(roots, path, *at, *len)),
+        FileOp::Copy { from, to } => ("copying", from, fs::copy(roots.resolve(from), roots.resolve(to)).map(drop)),
         FileOp::Sync(path) => ("syncing", path, writable(roots, path).and_then(|file| file.sync_all())),
         FileOp::Verify { path, len, checksum } => ("reading back", path, verify(roots, path, *len, *checksum)),
         FileOp::Rename { from, to } => ("renaming", from, fs::rename(roots.resolve(from), roots.resolve(to))),

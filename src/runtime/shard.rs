@@ -132,7 +132,7 @@ impl<M: RingMemory> ShardDisk<M> {
             if mutant!("disk-early-completion") {
                 continue; // it was reported before the write began
             }
-            state.done.borrow_mut().push(DiskDone { ticket: append.ticket, result });
+            state.done.borrow_mut().push(DiskDone::of(append.ticket, result));
             state.ring.ring();
         }
     }
@@ -164,7 +164,7 @@ impl<M: RingMemory> ShardDisk<M> {
         }
         let Some((_, file)) = open else { return Err(disk_error("opening", &place, &io::ErrorKind::NotFound.into())) };
         if mutant!("disk-early-completion") {
-            self.0.done.borrow_mut().push(DiskDone { ticket: append.ticket, result: Ok(()) });
+            self.0.done.borrow_mut().push(DiskDone::of(append.ticket, Ok(())));
             self.0.ring.ring();
         }
         let buffer = append.memory.ring_buffer();

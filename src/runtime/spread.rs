@@ -4,10 +4,12 @@
 //! The keeper never waits for anybody: what a front can't take yet is gathered for it (bounded by its unanswered requests), and
 //! when the log falls behind, the fronts leave their sockets unread.
 
-use super::boot::{Ending, Prepared, boot, complain, executor, shard_ids};
+use super::boot::{Ending, Prepared, boot, complain, executor, shard_ids, start_peers};
 use super::figures::{self, Measured};
+use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
+use super::peers::Peers;
 use super::placement;
 use super::script::run_script;
 use super::shard::{Append, ShardDisk};
@@ -16,7 +18,7 @@ use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::FrontId;
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect};
+use crate::log::{DiskDone, DiskEffect, serve_read};
 use crate::server::config::Config;
 use crate::server::front::{Front, FrontOptions};
 use crate::server::keeper::{Cx, Effects, Keeper};
@@ -78,7 +80,7 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
             let (keeper, startup) = booted.keeper(&config, fronts, prepared.clock.now());
-            Ok(run_keeper(prepared, keeper, startup, front_ends, shard_ends, held).await)
+            run_keeper(&config, prepared, keeper, startup, front_ends, shard_ends, held).await
         })
         .map_err(|e| FatalError::new(Fatal::IoUring, format!("the keeper's executor can't start: {e}")))?;
     handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the keeper ended by a panic: {e}")))?
@@ -199,7 +201,13 @@ struct Host {
     pool: HeapPool,
     effects: Effects<HeapMemory>,
     bursts: Rc<RefCell<VecDeque<Burst>>>,
+    /// Links to the other servers of an ensemble; they live on the keeper's executor.
+    peers: Option<Peers>,
     dones: Rc<RefCell<Vec<DiskDone>>>,
+    /// Results of scripts and reads, which run on a thread that may block.
+    scripted: Rc<RefCell<Vec<DiskDone>>>,
+    /// Scripts and reads that were begun and whose result isn't there yet.
+    running: Rc<Cell<usize>>,
     fronts: Vec<Rc<Outgoing<Outbox>>>,
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
@@ -212,13 +220,14 @@ struct Host {
 }
 
 async fn run_keeper(
+    config: &Config,
     prepared: Prepared,
     mut keeper: Keeper<HeapMemory>,
     startup: Vec<DiskEffect<HeapMemory>>,
     front_ends: Vec<FrontEnds>,
     shard_ends: Vec<ShardEnds>,
     held: Arc<AtomicBool>,
-) -> Ending {
+) -> Result<Ending, FatalError> {
     let wake = Wake::default();
     let (bursts, dones) = (Rc::<RefCell<VecDeque<Burst>>>::default(), Rc::<RefCell<Vec<DiskDone>>>::default());
     let mut fronts = Vec::new();
@@ -250,12 +259,16 @@ async fn run_keeper(
     let effects = Effects::new(fronts.len());
     keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
     let measured = figures::start(&prepared);
+    let peers = start_peers(config, &keeper, prepared.clock, wake.clone())?;
     let mut host = Host {
+        peers,
         keeper,
         pool: HeapPool::default(),
         effects,
         bursts,
         dones,
+        scripted: Rc::default(),
+        running: Rc::default(),
         fronts,
         shards,
         held,
@@ -285,7 +298,14 @@ async fn run_keeper(
                 glommio::timer::sleep(Duration::from_millis(1)).await;
             }
             glommio::timer::sleep(LAST_REPLIES).await;
-            return ending;
+            return Ok(ending);
+        }
+        if std::mem::take(&mut host.effects.reboot) {
+            // As on one executor: nothing of the old keeper may reach the files or the mail of the new one.
+            while host.running.get() > 0 {
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
+            host.reboot(config)?;
         }
     }
 }
@@ -294,8 +314,12 @@ impl Host {
     fn turn(&mut self, tick_due: bool) -> Option<Ending> {
         let now = self.prepared.clock.now();
         let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.effects };
-        for done in self.dones.borrow_mut().drain(..) {
+        for done in self.dones.borrow_mut().drain(..).chain(self.scripted.borrow_mut().drain(..)) {
             self.keeper.on_disk(&mut cx, done);
+        }
+        if let Some(peers) = &self.peers {
+            let mail = peers.with_burst(std::mem::take);
+            self.keeper.on_peers(&mut cx, &mail);
         }
         for burst in self.bursts.borrow_mut().drain(..) {
             self.keeper.on_burst(&mut cx, &burst);
@@ -305,6 +329,18 @@ impl Host {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
+        if let Some(peers) = &self.peers {
+            peers.set_cluster(self.keeper.bound_cluster());
+            peers.deliver(&mut self.effects.peers);
+            peers.take_notes().iter().for_each(log_note);
+            peers.hold(!self.keeper.takes_batches());
+            if tick_due {
+                peers.tick();
+            }
+        }
+        if self.effects.reboot {
+            self.effects.disk.clear();
+        }
         self.carry_out_disk();
         for (front, outbox) in self.effects.outboxes.iter_mut() {
             if !outbox.is_empty() {
@@ -319,6 +355,26 @@ impl Host {
         self.ending(now.mono)
     }
 
+    /// As on one executor: the keeper begins anew from the files.
+    fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
+        let booted = boot(config, &self.prepared)?;
+        let (keeper, startup) = booted.keeper(config, self.fronts.len(), self.prepared.clock.now());
+        self.keeper = keeper;
+        if self.stopping_since.is_some() {
+            self.keeper.stop();
+        }
+        self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
+        // What the old keeper still waited for (a read, a removal) reports to nobody.
+        self.scripted = Rc::default();
+        self.effects.disk.extend(startup);
+        self.carry_out_disk();
+        if let Some(peers) = &self.peers {
+            peers.restart();
+        }
+        self.wake.ring();
+        Ok(())
+    }
+
     fn ending(&mut self, now: MonoMs) -> Option<Ending> {
         if let Some(stop) = self.effects.stop.take() {
             return Some(Ending::Fatal(stop));
@@ -329,7 +385,13 @@ impl Host {
             self.keeper.stop();
         }
         let since = self.stopping_since?;
-        (self.keeper.is_settled() || now.since(since) > STOP_MS_MAX).then_some(Ending::Stopped)
+        if !self.keeper.is_settled() && now.since(since) <= STOP_MS_MAX {
+            return None;
+        }
+        if let Some(peers) = &self.peers {
+            peers.stop();
+        }
+        Some(Ending::Stopped)
     }
 
     fn carry_out_disk(&mut self) {
@@ -340,10 +402,23 @@ impl Host {
                     self.shards[shard.idx()].push(Append { file, at, memory, ticket });
                 }
                 DiskEffect::Script { script, ticket, .. } => {
-                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.dones), self.wake.clone());
+                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
                     glommio::spawn_local(async move {
                         let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
-                        dones.borrow_mut().push(DiskDone { ticket, result });
+                        running.set(running.get() - 1);
+                        dones.borrow_mut().push(DiskDone::of(ticket, result));
+                        wake.ring();
+                    })
+                    .detach();
+                }
+                DiskEffect::Read { request, ticket } => {
+                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
+                    let running = begin(&self.running);
+                    glommio::spawn_local(async move {
+                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
+                        running.set(running.get() - 1);
+                        dones.borrow_mut().push(DiskDone::read(ticket, outcome));
                         wake.ring();
                     })
                     .detach();
@@ -351,4 +426,10 @@ impl Host {
             }
         }
     }
+}
+
+/// Counts one more that runs.
+fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
+    running.set(running.get() + 1);
+    Rc::clone(running)
 }

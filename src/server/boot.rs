@@ -1,24 +1,29 @@
 //! From the files of a server to the state it serves: the newest good snapshot, the log behind it, in the recovery's case.
 //!
 //! Pure: files come in as byte slices, what must be written before serving leaves as scripts. Both hosts start a server through
-//! [`recover_server`]. A damaged snapshot is passed over for an older one as long as the log reaches back to it; damage in the
-//! log is never cut: the start is refused with the file, the offset, and the command that accepts the loss.
+//! [`recover_server`]. A damaged snapshot is passed over for an older one as long as the log reaches back to it. Damage in the log of a
+//! standalone server is never cut: the start is refused with the file, the offset, and the command that accepts the loss. A member of an
+//! ensemble puts what is damaged aside, begins with what is left, and is repaired by its peers before its word counts again.
 
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
-use crate::log::{self, Case, DiskEffect, Log, LogOptions, LogStart, Recovery};
+use crate::log::meta::Meta;
+use crate::log::{self, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Recovery};
 use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
-use crate::server::config::Config;
+use crate::server::config::{Config, Ensemble};
+use crate::server::findings;
+use crate::server::keeper::ensemble::EnsembleOptions;
 use crate::server::keeper::{Keeper, KeeperOptions, Recovered};
 use crate::server::note::{Level, Note};
 use crate::session::{SessionOptions, Sessions};
 use crate::snapshot::{self, Head, SnapshotSink};
 use crate::tree::{IgnoreChanges, Tree, TreeLoader, TreeOptions};
+use crate::zab::Persisted;
 
 /// First ticket of a process's disk effects; the host's own tickets lie below.
 const FIRST_TICKET: u64 = 1 << 16;
@@ -34,6 +39,8 @@ pub struct Boot {
     log: LogStart,
     log_options: LogOptions,
     snapshots: Vec<(Zxid, bool)>,
+    /// Where the snapshot stands that was loaded; the default: none was.
+    snapshot_at: Identity,
     prng: Prng,
     hash_seed: u64,
     /// To be carried out, in order, before serving.
@@ -48,17 +55,61 @@ impl Boot {
     /// The keeper over the recovered state, and the first disk effects it wants.
     #[must_use]
     pub fn keeper<M: BatchMemory>(self, config: &Config, fronts: usize, now: Now) -> (Keeper<M>, Vec<DiskEffect<M>>) {
+        let persisted = Persisted {
+            cluster: self.log.meta.cluster,
+            accepted_epoch: self.log.meta.accepted_epoch,
+            current_epoch: self.log.meta.current_epoch,
+            repairing: self.log.meta.repairing,
+        };
         let mut log = Log::new(self.log, self.log_options, FIRST_TICKET);
         let mut effects = Vec::new();
         log.on_tick(now.mono, &mut effects);
-        let recovered = Recovered { tree: self.tree, sessions: self.sessions, log, snapshots: self.snapshots };
+        let newest_snapshot = (self.snapshot_at != Identity::default()).then_some(self.snapshot_at);
+        let ensemble = EnsembleOptions::from_config(config).map(|options| (options, persisted));
+        let recovered = Recovered { tree: self.tree, sessions: self.sessions, log, snapshots: self.snapshots, newest_snapshot, ensemble };
         (Keeper::new(KeeperOptions::from_config(config, fronts), recovered, self.prng, self.hash_seed, now), effects)
     }
 
-    /// The last transaction that was recovered.
+    /// The last transaction that was recovered and applied: of a member, what is known to be committed.
     #[must_use]
     pub fn last_zxid(&self) -> Zxid {
         self.tree.last_zxid()
+    }
+
+    /// Whose history it is; [`ClusterId`] 0: a member that doesn't know yet.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.log.meta.cluster
+    }
+
+    /// The highest epoch that this server promised.
+    #[must_use]
+    pub fn accepted_epoch(&self) -> u32 {
+        self.log.meta.accepted_epoch
+    }
+
+    /// The epoch of the leader whose history this server holds.
+    #[must_use]
+    pub fn current_epoch(&self) -> u32 {
+        self.log.meta.current_epoch
+    }
+
+    /// It lacks something that it once made durable: its word doesn't count until a leader has synchronised it.
+    #[must_use]
+    pub fn repairing(&self) -> bool {
+        self.log.meta.repairing
+    }
+
+    /// Where its durable history ends, at or beyond [`Boot::last_zxid`].
+    #[must_use]
+    pub fn history_end(&self) -> Identity {
+        self.log.tail
+    }
+
+    /// The epoch metadata with which the server goes on.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.log.meta
     }
 
     /// The recovered tree, to be looked at.
@@ -77,8 +128,17 @@ pub fn log_options(config: &Config) -> LogOptions {
         segment_bytes,
         first_segment_bytes: segment_bytes.min(FIRST_SEGMENT_BYTES_MAX),
         batches_held_max: BATCHES_HELD_MAX,
+        // Nobody asks a standalone server for batches.
+        cache_bytes_max: 0,
         ..LogOptions::default()
     }
+}
+
+/// What the log of a member of an ensemble is told.
+#[must_use]
+pub fn member_log_options(config: &Config, ensemble: &Ensemble) -> LogOptions {
+    let cache_bytes_max = usize::try_from(ensemble.catchup_cache_bytes).unwrap_or(usize::MAX);
+    LogOptions { member: true, cache_bytes_max, ..log_options(config) }
 }
 
 /// What the session table is told.
@@ -88,25 +148,39 @@ pub fn session_options(config: &Config) -> SessionOptions {
         tick_ms: config.tick_ms,
         timeout_ms_min: config.min_session_timeout_ms,
         timeout_ms_max: config.max_session_timeout_ms,
-        server_id: ServerId::STANDALONE,
+        server_id: config.ensemble.as_ref().map_or(ServerId::STANDALONE, |ensemble| ensemble.me),
     }
 }
 
-/// Recovers a server from its files. `prng` gives the hash seeds, the identity of a first start and the keeper's own stream.
+/// Recovers a server from its files. `prng` gives the hash seeds, the identity of a standalone server's first start and the keeper's own
+/// stream. Of a member of an ensemble only what is known to be committed is applied, and damage is left to its peers to repair.
 ///
 /// # Errors
-/// [`Fatal::Damage`], [`Fatal::ForeignFormat`] or [`Fatal::Digest`], each with the file, the offset and the remedy.
+/// [`Fatal::Damage`] (of a member only when the snapshots can't be read at all), [`Fatal::ForeignFormat`] or [`Fatal::Digest`], each with
+/// the file, the offset and the remedy.
 pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Result<Boot, FatalError> {
+    let options = match &config.ensemble {
+        None => log_options(config),
+        Some(ensemble) => member_log_options(config, ensemble),
+    };
+    recover_with(files, config, options, prng)
+}
+
+fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &mut Prng) -> Result<Boot, FatalError> {
     let hash_seed = prng.next_u64();
-    let fresh = ClusterId((u128::from(prng.next_u64()) << 64) | u128::from(prng.next_u64()));
+    let drawn = ClusterId((u128::from(prng.next_u64()) << 64) | u128::from(prng.next_u64()));
+    // A member learns whose history it will hold when the ensemble is founded, or from those who know.
+    let fresh = if options.member { ClusterId(0) } else { drawn };
     let tree_options = TreeOptions { hash_seed, extended_types: config.extended_types, skip_digest: !config.digest_enabled };
     let mut notes = Vec::new();
-    let Loaded { mut tree, mut sessions, snapshots, newest_good } = load_snapshot(files, config, tree_options, &mut notes)?;
-    let options = log_options(config);
-    let recovery = log::recover(files, tree.last_zxid(), &options, fresh);
-    notes.extend(recovery.findings.iter().map(|f| Note { level: Level::Info, text: format!("recovery: {:?}: {}", f.kind, f.place) }));
+    let Loaded { mut tree, mut sessions, snapshots, newest_good, at } = load_snapshot(files, config, tree_options, &mut notes)?;
+    let recovery = log::recover(files, at, &options, fresh);
+    notes.extend(findings::summarise(&recovery.findings));
     if recovery.case.is_damage() {
-        return Err(refuse(&recovery, config));
+        if recovery.start.is_none() {
+            return Err(refuse(&recovery, config));
+        }
+        notes.extend(repair_notes(&recovery));
     }
     tree.set_container_never_used_ms(config.container_max_never_used_ms.unwrap_or(0));
     replay(&mut tree, &mut sessions, &recovery)?;
@@ -124,6 +198,7 @@ pub fn recover_server(files: &dyn Files, config: &Config, prng: &mut Prng) -> Re
         log: start.log,
         log_options: options,
         snapshots,
+        snapshot_at: at,
         prng: prng.stream("keeper"),
         hash_seed,
         before_serving: start.scripts,
@@ -139,6 +214,8 @@ struct Loaded {
     /// Oldest first, and whether each was seen whole.
     snapshots: Vec<(Zxid, bool)>,
     newest_good: Option<Zxid>,
+    /// Where it stands in the history.
+    at: Identity,
 }
 
 fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes: &mut Vec<Note>) -> Result<Loaded, FatalError> {
@@ -151,7 +228,8 @@ fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes
     }
     let mut snapshots = list_snapshots(files).map_err(unreadable)?;
     let Some((path, summary)) = choice.newest_good else {
-        return Ok(Loaded { tree: Tree::new(options), sessions: Sessions::new(session_options(config)), snapshots, newest_good: None });
+        let sessions = Sessions::new(session_options(config));
+        return Ok(Loaded { tree: Tree::new(options), sessions, snapshots, newest_good: None, at: Identity::default() });
     };
     let mut sink = LoadInto { loader: TreeLoader::new(options), sessions: Sessions::new(session_options(config)) };
     let Stored::Present(bytes) = files.bytes(&path) else {
@@ -167,7 +245,7 @@ fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes
     for (of, good) in &mut snapshots {
         *good = *of == zxid;
     }
-    Ok(Loaded { tree, sessions: sink.sessions, snapshots, newest_good: Some(zxid) })
+    Ok(Loaded { tree, sessions: sink.sessions, snapshots, newest_good: Some(zxid), at: summary.head.identity() })
 }
 
 fn list_snapshots(files: &dyn Files) -> Result<Vec<(Zxid, bool)>, Damage> {
@@ -189,6 +267,9 @@ impl SnapshotSink for LoadInto {
     }
 
     fn session(&mut self, image: SessionImage) -> Result<(), String> {
+        if self.sessions.get(image.session).is_some() {
+            return Err(format!("session {} comes twice", image.session));
+        }
         self.sessions.apply_create(MonoMs(0), image.session, image.timeout_ms, &image.password);
         Ok(())
     }
@@ -232,6 +313,22 @@ fn replay(tree: &mut Tree, sessions: &mut Sessions, recovery: &Recovery<'_>) -> 
     Ok(())
 }
 
+/// What a member says when it begins with damage.
+fn repair_notes(recovery: &Recovery<'_>) -> Vec<Note> {
+    let error = |text: String| Note { level: Level::Error, text };
+    let (letter, name) = (recovery.case.letter(), recovery.case.name());
+    let mut notes: Vec<Note> = recovery.damages.iter().map(|d| error(format!("the log is damaged (case {letter}, {name}): {d}"))).collect();
+    let promises = if recovery.case == Case::MetadataLost { ", and what it promised isn't known" } else { "" };
+    notes.push(error(format!(
+        "this server had made its log durable through {} and holds it through {}{promises}: what is damaged was put aside below {}, the peers \
+         repair it, and until then it doesn't vote",
+        recovery.evidence,
+        recovery.tail.zxid,
+        log::segment::LOG_DIR
+    )));
+    notes
+}
+
 fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
     let found = recovery.damages.iter().map(|d| format!("  {d}")).collect::<Vec<_>>().join("\n");
     if recovery.case == Case::Foreign {
@@ -254,4 +351,18 @@ fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
             }
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_with_a_session_twice_is_damage_and_no_panic() {
+        let options = SessionOptions { tick_ms: 2000, timeout_ms_min: 4000, timeout_ms_max: 40_000, server_id: ServerId::STANDALONE };
+        let mut sink = LoadInto { loader: TreeLoader::new(TreeOptions::default()), sessions: Sessions::new(options) };
+        let image = SessionImage { session: crate::base::ids::SessionId(5), timeout_ms: 4000, password: [7; 16] };
+        assert_eq!(sink.session(image), Ok(()));
+        assert_eq!(sink.session(image), Err("session 0x5 comes twice".to_owned()));
+    }
 }

@@ -9,9 +9,11 @@
 //! Nobody ever waits: a role is handed mail, leaves effects and returns.
 
 pub mod boot;
+mod findings;
 pub mod config;
 pub mod front;
 pub mod keeper;
+pub mod links;
 pub mod mail;
 pub mod note;
 pub mod peer_mail;

@@ -53,6 +53,8 @@ pub struct Client {
     pub phase: Phase,
     /// The connection it uses.
     pub link: u64,
+    /// When something arrived last, or it connected.
+    pub heard_us: u64,
     /// Only cares to be served: no whims, and reads that show what it missed.
     pub polite: bool,
     /// Requests that went through since it became polite.
@@ -81,6 +83,7 @@ impl Client {
             id,
             phase: Phase::Away,
             link: 0,
+            heard_us: 0,
             polite: false,
             polite_writes: 0,
             prng,
@@ -226,9 +229,7 @@ impl Client {
         if let Some(zxid) = header.zxid() {
             self.seen = self.seen.max(zxid);
             history.seen_by_anybody = history.seen_by_anybody.max(zxid);
-            if zxid > history.durable {
-                return Err(format!("client {} is shown {zxid}, durable is only {}", self.id, history.durable));
-            }
+            history.ledger.shown(zxid).map_err(|what| format!("client {}: {what}", self.id))?;
         }
         if header.xid == -1 {
             let event = decode_event(body).map_err(|e| format!("a notification doesn't decode: {e}"))?;

@@ -42,6 +42,63 @@ pub const EXPECTED: &[&str] = &[
     "wall-jump",
 ];
 
+/// The same for ensembles: what can happen to several servers only, and what of the rest is likely enough there.
+pub const EXPECTED_OF_ENSEMBLES: &[&str] = &[
+    "all-crash",
+    "back",
+    "boot-crash",
+    "bridge",
+    "chain",
+    "client-gives-up",
+    "client-lost-silently",
+    "close-session",
+    "constrained-election",
+    "container",
+    "cut",
+    "deposed-with-requests",
+    "diff",
+    "disk-full",
+    "disk-write-failed",
+    "ephemeral-gone",
+    "epoch-change-in-sync",
+    "event",
+    "failed-multi",
+    "fetch",
+    "founding",
+    "founding-interrupted",
+    "half-open",
+    "isolated",
+    "kill",
+    "leader-crash",
+    "leader-disk-full",
+    "leader-paused",
+    "link-broken",
+    "mid-turn-crash",
+    "multi",
+    "observer",
+    "one-way",
+    "orderly-stop",
+    "paused",
+    "power-failure",
+    "quorum-loss",
+    "reboot",
+    "repaired",
+    "session-expired",
+    "session-move",
+    "session-resume",
+    "shard-partly-durable-at-crash",
+    "slow-disk",
+    "slow-peer",
+    "snapshot-install",
+    "split",
+    "sync",
+    "torn-append",
+    "unknown-outcome-kept",
+    "unknown-outcome-lost",
+    "wall-jump",
+    "wiped-rejoined",
+];
+
 /// Counts by kind.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage(BTreeMap<&'static str, u64>);
@@ -72,8 +129,9 @@ impl Coverage {
 
     /// Expected kinds that fewer than one of a hundred of `seeds` runs met.
     #[must_use]
-    pub fn missing(&self, seeds: u64) -> Vec<&'static str> {
+    pub fn missing(&self, seeds: u64, ensembles: bool) -> Vec<&'static str> {
         let one_in = |kind: &str| if RARE.contains(&kind) { 1000 } else { 100 };
-        EXPECTED.iter().copied().filter(|kind| self.count(kind) * one_in(kind) < seeds).collect()
+        let expected = if ensembles { EXPECTED_OF_ENSEMBLES } else { EXPECTED };
+        expected.iter().copied().filter(|kind| self.count(kind) * one_in(kind) < seeds).collect()
     }
 }

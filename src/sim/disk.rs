@@ -81,6 +81,21 @@ impl SimDisk {
         }
     }
 
+    /// What a file holds, as it reads.
+    #[must_use]
+    pub fn content(&self, path: &FilePath) -> Option<Vec<u8>> {
+        self.file(path).map(|inode| self.inodes[inode].volatile.clone())
+    }
+
+    /// What a file would hold if the power failed now and nothing else were kept.
+    #[must_use]
+    pub fn durable(&self, path: &FilePath) -> Option<Vec<u8>> {
+        match self.durable_names.get(path) {
+            Some(Name::File(inode)) => Some(self.inodes[*inode].durable.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether the step makes a file longer and so needs room.
     #[must_use]
     pub fn needs_room(&self, op: &FileOp) -> bool {
@@ -88,6 +103,7 @@ impl SimDisk {
         match op {
             FileOp::Write { path, at, bytes } => grows(path, at + bytes.len() as u64),
             FileOp::Zero { path, at, len } => grows(path, at + len),
+            FileOp::Copy { .. } => true,
             _ => false,
         }
     }
@@ -102,6 +118,12 @@ impl SimDisk {
             FileOp::Create(path) => return self.create(path),
             FileOp::Write { path, at, bytes } => return self.write(path, *at, bytes),
             FileOp::Zero { path, at, len } => return self.write(path, *at, &vec![0; *len as usize]),
+            FileOp::Copy { from, to } => {
+                let inode = self.file(from).ok_or_else(|| error("copying", from))?;
+                let bytes = self.inodes[inode].volatile.clone();
+                self.create(to)?;
+                return self.write(to, 0, &bytes);
+            }
             FileOp::Sync(path) => {
                 let inode = self.file(path).ok_or_else(|| error("syncing", path))?;
                 self.inodes[inode].sync();

@@ -1,13 +1,14 @@
-//! What really happened: every transaction as it went to the disk, every request and what came back, per connection in order.
+//! What really happened: every committed transaction, every request and what came back, per connection in order.
 
+use super::ledger::Ledger;
+use super::presence::Presence;
+use super::protocol::Protocol;
 use crate::base::ids::{SessionId, Zxid};
-use crate::log::batch::{HEADER_BYTES, Header};
-use crate::log::record::Records;
 use crate::model::acl::Identity;
+use crate::model::membership::Membership;
 use crate::model::ops::OpBuf;
 use crate::model::txn::TxnHead;
 use crate::model::watch_kind::EventType;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// One transaction, as its record says.
@@ -96,15 +97,13 @@ pub struct ConnLog {
 }
 
 /// See the module's description.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct History {
-    /// By zxid, the first at index 0.
-    pub txns: Vec<Txn>,
     /// All requests.
     pub asked: Vec<Asked>,
     /// All connections.
     pub conns: Vec<ConnLog>,
-    /// Sessions that were told to be gone, and at which length of the log at most.
+    /// Sessions that were told to be gone.
     pub told_gone: Vec<SessionId>,
     /// Requests before this one were judged already.
     pub judged_asked: usize,
@@ -112,69 +111,48 @@ pub struct History {
     pub judged_conns: usize,
     /// The highest zxid in any reply.
     pub seen_by_anybody: Zxid,
-    /// Batches on durable media, first to last, beyond `durable`.
-    landed: BTreeMap<Zxid, Zxid>,
-    /// Contiguously durable, as the disk has it.
-    pub durable: Zxid,
+    /// Who holds what, and what is committed.
+    pub ledger: Ledger,
+    /// Who was heard when.
+    pub presence: Presence,
+    /// What servers say to each other.
+    pub protocol: Protocol,
 }
 
 impl History {
-    /// A batch is handed to the disk: its records are the truth from now on. Returns its first and last zxid.
-    ///
-    /// # Errors
-    /// When it isn't a whole batch, or doesn't follow what was written before.
-    pub fn tap(&mut self, bytes: &[u8]) -> Result<(Zxid, Zxid), String> {
-        let header = Header::read(bytes).map_err(|e| format!("an append that is no batch: {e}"))?;
-        let body =
-            bytes.get(HEADER_BYTES..HEADER_BYTES + header.replicated.body_len as usize).ok_or("a batch is longer than its append")?;
-        for record in Records::new(body) {
-            let record = record.map_err(|e| format!("a batch with a bad record: {e}"))?;
-            let head = record.head();
-            if head.zxid.0 != self.txns.len() as u64 + 1 {
-                return Err(format!("{} is written after {}", head.zxid, self.txns.len()));
-            }
-            let mut ops = OpBuf::default();
-            record.ops().for_each(|op| ops.push(op));
-            self.txns.push(Txn { head, ops, events: Vec::new() });
-        }
-        Ok((header.replicated.first, header.replicated.last))
-    }
-
-    /// A batch is on durable media.
-    pub fn landed(&mut self, first: Zxid, last: Zxid) {
-        self.landed.insert(first, last);
-        while let Some(last) = self.landed.remove(&Zxid(self.durable.0 + 1)) {
-            self.durable = last;
+    /// Nothing happened yet.
+    #[must_use]
+    pub fn new(members: Membership) -> History {
+        History {
+            asked: Vec::new(),
+            conns: Vec::new(),
+            told_gone: Vec::new(),
+            judged_asked: 0,
+            judged_conns: 0,
+            seen_by_anybody: Zxid::ZERO,
+            ledger: Ledger::new(members),
+            presence: Presence::default(),
+            protocol: Protocol::default(),
         }
     }
 
-    /// A start found everything through `zxid`. What was only readable may still be lost until the server serves.
-    ///
-    /// # Errors
-    /// When something that anybody saw is lost, or something is there that nobody wrote.
-    pub fn recovered(&mut self, zxid: Zxid) -> Result<(), String> {
-        if zxid < self.seen_by_anybody {
-            return Err(format!("acknowledged through {}, recovered through {zxid}: a lost write", self.seen_by_anybody));
-        }
-        if zxid < self.durable {
-            return Err(format!("durable through {}, recovered through {zxid}: a lost write", self.durable));
-        }
-        if zxid.0 > self.txns.len() as u64 {
-            return Err(format!("recovered through {zxid}, but only {} transactions were written", self.txns.len()));
-        }
-        self.txns.truncate(zxid.0 as usize);
-        self.landed.clear();
-        Ok(())
-    }
-
-    /// The start made everything that was recovered durable: the server serves.
-    pub fn serves(&mut self) {
-        self.durable = Zxid(self.txns.len() as u64);
+    /// The committed transactions, in order.
+    #[must_use]
+    pub fn txns(&self) -> &[Txn] {
+        &self.ledger.txns
     }
 
     /// The transaction `zxid`.
     #[must_use]
     pub fn txn(&self, zxid: Zxid) -> Option<&Txn> {
-        self.txns.get(usize::try_from(zxid.0).ok()?.checked_sub(1)?)
+        let found = self.txns().binary_search_by_key(&zxid, |t| t.head.zxid);
+        found.ok().map(|idx| &self.txns()[idx])
+    }
+
+    /// The committed transaction before `zxid`.
+    #[must_use]
+    pub fn before(&self, zxid: Zxid) -> Zxid {
+        let idx = self.txns().partition_point(|t| t.head.zxid < zxid);
+        self.txns()[..idx].last().map_or(Zxid::ZERO, |t| t.head.zxid)
     }
 }

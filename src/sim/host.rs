@@ -3,17 +3,25 @@
 //! Mail of one sender to one receiver stays in order and takes any time up to the run's bound. An append is durable when it
 //! completes; the steps of scripts are carried out one by one in lanes (one for each shard and one for the rest).
 
-use super::agenda::{Agenda, Event};
+use super::agenda::{Agenda, Event, Who};
+use super::coverage::Coverage;
 use super::history::History;
+use super::peers::Peers;
+use super::presence::Presence;
+use super::role;
 use crate::base::ids::{ConnId, FrontId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
-use crate::base::time::{MonoMs, Now};
-use crate::log::{DiskDone, DiskEffect};
+use crate::base::time::MonoMs;
+use crate::log::{DiskDone, DiskEffect, Identity};
 use crate::model::file::{FilePath, Script, Ticket};
+use crate::model::txn::OpRef;
 use crate::server::front::{Front, FrontOptions, Verdict};
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::{Burst, Item, Outbox, Then};
+use crate::server::peer_mail::PeerBurst;
 use std::collections::{BTreeMap, VecDeque};
+
+mod mail;
 
 /// How long an orderly end may take.
 const STOP_MS_MAX: u64 = 4000;
@@ -46,8 +54,10 @@ pub struct InFlight {
     pub memory: HeapMemory,
     /// How much of it.
     pub len: usize,
-    /// Its transactions.
-    pub zxids: (Zxid, Zxid),
+    /// Its first transaction.
+    pub first: Zxid,
+    /// Its batch.
+    pub identity: Identity,
 }
 
 /// A script being carried out.
@@ -70,17 +80,28 @@ pub enum Mood {
     Stopped,
     /// It had to end.
     Fatal(String),
+    /// It was cut off between the effects of this turn.
+    Cut,
+    /// It wants to be recovered anew from its files.
+    Reboot,
 }
 
 /// See the module's description.
 pub struct Life {
-    /// Lives are numbered from 1.
-    pub number: u64,
+    /// Whose, and which.
+    pub who: Who,
     /// The keeper.
     pub keeper: Keeper<HeapMemory>,
     pool: HeapPool,
     fx: Effects<HeapMemory>,
     fronts: Vec<FrontHost>,
+    /// Its links to other servers.
+    pub peers: Peers,
+    peer_bursts: VecDeque<PeerBurst>,
+    peer_flush_due: bool,
+    /// Its process ends between the effects of the next turn that has some for the disk and some for others: `true`, those for
+    /// others leave and the disk gets none.
+    pub cut_turn: Option<bool>,
     bursts: VecDeque<Burst>,
     dones: Vec<DiskDone>,
     tick_due: bool,
@@ -92,25 +113,21 @@ pub struct Life {
     /// Scripts on their way, by lane; lane 0 is for those of no shard.
     pub lanes: BTreeMap<usize, VecDeque<Running>>,
     stopping_since: Option<MonoMs>,
-    /// When something was last heard of each session, in milliseconds.
-    pub heard: BTreeMap<SessionId, u64>,
-    /// When a client last learned that it has its session, in milliseconds: the server knew a little earlier.
-    pub resumed: BTreeMap<SessionId, u64>,
     sessions_of: BTreeMap<ConnId, SessionId>,
-    /// Sessions that expired in the last turn, with the time they were silent.
-    pub expired: Vec<(SessionId, u64)>,
+    /// Sessions that expired in the last turn.
+    pub expired: Vec<SessionId>,
 }
 
 impl Life {
     /// A process over recovered state; `startup` are its first disk effects.
     #[must_use]
     pub fn new(
-        number: u64,
+        who: Who,
         keeper: Keeper<HeapMemory>,
         startup: Vec<DiskEffect<HeapMemory>>,
         fronts: u8,
         options: FrontOptions,
-        now: Now,
+        peers: Peers,
     ) -> Life {
         let front = |id: u8| FrontHost {
             front: Front::new(FrontId(u16::from(id)), options),
@@ -120,13 +137,16 @@ impl Life {
         };
         let mut fx = Effects::new(usize::from(fronts));
         fx.disk = startup;
-        let heard = keeper.sessions().images().map(|image| (image.session, now.mono.0)).collect();
         Life {
-            number,
+            who,
             keeper,
             pool: HeapPool::default(),
             fx,
             fronts: (0..fronts).map(front).collect(),
+            peers,
+            peer_bursts: VecDeque::new(),
+            peer_flush_due: false,
+            cut_turn: None,
             bursts: VecDeque::new(),
             dones: Vec::new(),
             tick_due: false,
@@ -136,8 +156,6 @@ impl Life {
             appends: BTreeMap::new(),
             lanes: BTreeMap::new(),
             stopping_since: None,
-            heard,
-            resumed: BTreeMap::new(),
             sessions_of: BTreeMap::new(),
             expired: Vec::new(),
         }
@@ -147,9 +165,9 @@ impl Life {
     pub fn accept(&mut self, agenda: &mut Agenda, link: u64, front: usize, peer: std::net::SocketAddr) {
         let host = &mut self.fronts[front];
         if host.burst.is_empty() {
-            host.burst.received_ns = agenda.now().mono_ns;
+            host.burst.received_ns = agenda.now(self.who.node).mono_ns;
         }
-        let conn = host.front.on_accept(peer, agenda.now().mono, &mut host.burst);
+        let conn = host.front.on_accept(peer, agenda.now(self.who.node).mono, &mut host.burst);
         host.sockets.insert(conn, Socket { link, paused: false, inbox: Vec::new() });
         agenda.links.get_mut(&link).expect("a link that was opened").conn = Some(conn);
         self.flush_soon(agenda, front);
@@ -171,7 +189,7 @@ impl Life {
         }
         let bytes = std::mem::take(&mut socket.inbox);
         if host.burst.is_empty() {
-            host.burst.received_ns = agenda.now().mono_ns;
+            host.burst.received_ns = agenda.now(self.who.node).mono_ns;
         }
         let verdict = host.front.on_bytes(conn, &bytes, &mut host.burst);
         self.follow(agenda, front, conn, verdict);
@@ -214,7 +232,7 @@ impl Life {
     fn flush_soon(&mut self, agenda: &mut Agenda, front: usize) {
         let host = &mut self.fronts[front];
         if !host.burst.is_empty() && !std::mem::replace(&mut host.flush_due, true) {
-            agenda.mail(front * 2, Event::Flush { life: self.number, front });
+            agenda.mail(self.who.node, front * 2, Event::Flush { who: self.who, front });
         }
     }
 
@@ -233,11 +251,13 @@ impl Life {
     }
 
     /// Time passed.
-    pub fn tick(&mut self, agenda: &mut Agenda) {
+    pub fn tick(&mut self, agenda: &mut Agenda, lives: &[Option<u64>]) {
         self.tick_due = true;
         self.turn_soon(agenda);
-        agenda.after(TICK_US, Event::Tick { life: self.number });
-        let now = agenda.now().mono;
+        agenda.after(TICK_US, Event::Tick { who: self.who });
+        self.peers.on_tick(agenda, lives);
+        self.after_links(agenda);
+        let now = agenda.now(self.who.node).mono;
         for front in 0..self.fronts.len() {
             let mut over = Vec::new();
             self.fronts[front].front.on_tick(now, &mut over);
@@ -254,14 +274,14 @@ impl Life {
 
     fn turn_soon(&mut self, agenda: &mut Agenda) {
         if !std::mem::replace(&mut self.turn_due, true) {
-            agenda.after(1, Event::Turn { life: self.number });
+            agenda.after(1, Event::Turn { who: self.who });
         }
     }
 
     /// An orderly end begins.
     pub fn stop(&mut self, agenda: &mut Agenda) {
         if self.stopping_since.is_none() {
-            self.stopping_since = Some(agenda.now().mono);
+            self.stopping_since = Some(agenda.now(self.who.node).mono);
             self.keeper.stop();
             self.turn_soon(agenda);
         }
@@ -271,14 +291,18 @@ impl Life {
     ///
     /// # Errors
     /// When what it hands to the disk can't be right.
-    pub fn turn(&mut self, agenda: &mut Agenda, history: &mut History) -> Result<Mood, String> {
+    pub fn turn(&mut self, agenda: &mut Agenda, history: &mut History, coverage: &mut Coverage) -> Result<Mood, String> {
         self.turn_due = false;
-        let now = agenda.now();
+        let now = agenda.now(self.who.node);
         let bursts = std::mem::take(&mut self.bursts);
-        bursts.iter().for_each(|burst| self.hear(burst, now.mono));
+        let serves = role::role(&self.keeper).serves();
+        bursts.iter().filter(|_| serves).for_each(|burst| self.hear(burst, agenda.now_ms(), &mut history.presence));
         let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.fx };
         for done in self.dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
+        }
+        for burst in self.peer_bursts.drain(..) {
+            self.keeper.on_peers(&mut cx, &burst);
         }
         for burst in &bursts {
             self.keeper.on_burst(&mut cx, burst);
@@ -287,14 +311,29 @@ impl Life {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
-        self.note(agenda, now.mono);
-        if self.keeper.applied() > history.durable {
-            return Err(format!("applied through {}, durable is only {}", self.keeper.applied(), history.durable));
+        self.note(agenda);
+        history.ledger.committed(self.who.node, self.keeper.applied())?;
+        let mail = std::mem::take(&mut self.fx.peers);
+        self.judge_mail(agenda, history, coverage, &mail)?;
+        if let Some(mail_first) = self.cut_turn.filter(|_| !mail.is_empty() && !self.fx.disk.is_empty()) {
+            // The process is cut off after one half of the turn's effects.
+            if mail_first {
+                self.send_mail(agenda, &mail);
+            } else {
+                self.start_disk(agenda, history)?;
+            }
+            return Ok(Mood::Cut);
         }
         self.start_disk(agenda, history)?;
+        if !mail.is_empty() {
+            agenda.mail(self.who.node, 300, Event::PeerOutbox { who: self.who, outbox: Box::new(mail) });
+        }
         self.deliver(agenda);
+        self.peers.set_cluster(agenda, self.keeper.log().cluster());
+        self.peers.hold(agenda, !self.keeper.takes_batches());
+        self.after_links(agenda);
         if self.keeper.wants_turn() && !std::mem::replace(&mut self.turn_wanted, true) {
-            agenda.mail(100, Event::Wanted { life: self.number });
+            agenda.mail(self.who.node, 100, Event::Wanted { who: self.who });
         }
         Ok(self.mood(now.mono))
     }
@@ -303,6 +342,9 @@ impl Life {
         if let Some(stop) = self.fx.stop.take() {
             return Mood::Fatal(stop.message);
         }
+        if std::mem::take(&mut self.fx.reboot) {
+            return Mood::Reboot;
+        }
         match self.stopping_since {
             Some(since) if self.keeper.is_settled() || now.since(since) > STOP_MS_MAX => Mood::Stopped,
             _ => Mood::Serves,
@@ -310,12 +352,12 @@ impl Life {
     }
 
     /// Remembers whom the keeper hears from.
-    fn hear(&mut self, burst: &Burst, now: MonoMs) {
+    fn hear(&mut self, burst: &Burst, now_ms: u64, presence: &mut Presence) {
         for item in &burst.items {
             match item {
                 Item::Request { conn, .. } => {
                     if let Some(session) = self.sessions_of.get(conn) {
-                        self.heard.insert(*session, now.0);
+                        presence.heard(*session, now_ms);
                     }
                 }
                 Item::Closed { conn } => drop(self.sessions_of.remove(conn)),
@@ -325,19 +367,16 @@ impl Life {
     }
 
     /// A connection has a session.
-    pub fn has_session(&mut self, conn: ConnId, session: SessionId, now: MonoMs) {
-        self.resumed.insert(session, now.0);
+    pub fn has_session(&mut self, conn: ConnId, session: SessionId) {
         self.sessions_of.insert(conn, session);
     }
 
-    fn note(&mut self, agenda: &mut Agenda, now: MonoMs) {
+    fn note(&mut self, agenda: &mut Agenda) {
         for note in std::mem::take(&mut self.fx.notes) {
-            agenda.say(|| format!("server: {}", note.text));
+            agenda.say(|| format!("server {}: {}", self.who.node + 1, note.text));
             let expired = note.text.strip_prefix("session 0x").and_then(|rest| rest.split_once(" expired"));
             if let Some(id) = expired.and_then(|(id, _)| u64::from_str_radix(id, 16).ok()) {
-                let session = SessionId(id.cast_signed());
-                let silent = now.0 - self.heard.get(&session).copied().unwrap_or(0);
-                self.expired.push((session, silent));
+                self.expired.push(SessionId(id.cast_signed()));
             }
         }
     }
@@ -348,25 +387,30 @@ impl Life {
                 DiskEffect::Append { shard, file, at, memory, len, ticket } => {
                     let bytes = crate::base::memory::BatchMemory::bytes(&memory);
                     let bytes = bytes.get(..len).ok_or("an append longer than its memory")?;
-                    let zxids = history.tap(bytes)?;
-                    let now = agenda.now().mono.0;
-                    for txn in history.txns.iter().rev().take_while(|txn| txn.head.zxid >= zxids.0) {
-                        self.heard.entry(txn.head.session).or_insert(now);
+                    let (first, identity) = history.ledger.tap(self.who.node, bytes)?;
+                    for txn in history.ledger.batch(identity).into_iter().flat_map(|b| &b.txns) {
+                        if let Some(OpRef::CreateSession { timeout_ms, .. }) = txn.ops.get(0) {
+                            history.presence.created(txn.head.session, timeout_ms, agenda.now_ms());
+                        }
                     }
-                    agenda.say(|| format!("shard {}: {} to {} go to {file} at {at}, {len} bytes", shard.0, zxids.0, zxids.1));
+                    agenda.say(|| {
+                        let last = identity.zxid;
+                        format!("server {} shard {}: {first} to {last} go to {file} at {at}, {len} bytes", self.who.node + 1, shard.0)
+                    });
                     self.pool.keep(&memory);
-                    self.appends.insert(ticket, InFlight { file, at, memory, len, zxids });
+                    self.appends.insert(ticket, InFlight { file, at, memory, len, first, identity });
                     agenda.disk_steps += 1;
-                    agenda.disk(Event::AppendEnds { life: self.number, ticket });
+                    agenda.disk(self.who.node, Event::AppendEnds { who: self.who, ticket });
                 }
                 DiskEffect::Script { shard, script, ticket } => {
                     let lane = shard.map_or(0, |s| s.idx() + 1);
                     let queue = self.lanes.entry(lane).or_default();
                     queue.push_back(Running { ticket, script, next: 0 });
                     if queue.len() == 1 {
-                        agenda.disk(Event::ScriptStep { life: self.number, lane });
+                        agenda.disk(self.who.node, Event::ScriptStep { who: self.who, lane });
                     }
                 }
+                DiskEffect::Read { request, ticket } => agenda.disk(self.who.node, Event::ReadEnds { who: self.who, ticket, request }),
             }
         }
         Ok(())
@@ -376,7 +420,7 @@ impl Life {
         for (front, outbox) in self.fx.outboxes.iter_mut() {
             if !outbox.is_empty() {
                 let front = usize::from(front.0);
-                agenda.mail(front * 2 + 1, Event::Outbox { life: self.number, front, outbox: Box::new(std::mem::take(outbox)) });
+                agenda.mail(self.who.node, front * 2 + 1, Event::Outbox { who: self.who, front, outbox: Box::new(std::mem::take(outbox)) });
             }
         }
         let held = !self.keeper.takes_more();
@@ -390,7 +434,7 @@ impl Life {
 
     /// The keeper's mail reaches a front, which sends it on.
     pub fn outbox(&mut self, agenda: &mut Agenda, front: usize, outbox: &Outbox) {
-        let now = agenda.now().mono;
+        let now = agenda.now(self.who.node).mono;
         let mut at = 0;
         for part in &outbox.parts {
             let bytes = &outbox.bytes[at..at + part.len];

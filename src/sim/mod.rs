@@ -1,4 +1,4 @@
-//! The simulated world: one server, its clients, disk and network, driven from one seed, and the oracles that judge it.
+//! The simulated world: its servers, their clients, disks and network, driven from one seed, and the oracles that judge it.
 //!
 //! The roles are the real ones (`server::front`, `server::keeper`, `server::boot`); only what a host provides is simulated:
 //! time, mail, sockets, disk. A seed reproduces a run to the bit: every choice comes from named streams of one generator, and
@@ -13,13 +13,25 @@ pub mod coverage;
 pub mod disk;
 pub mod history;
 pub mod host;
+pub mod ledger;
 pub mod model;
+pub mod net;
+pub mod node;
 pub mod options;
+pub mod peers;
+pub mod presence;
+pub mod protocol;
 pub mod replay;
+pub mod role;
 pub mod run;
+
 pub mod sweep;
 #[cfg(test)]
 mod test_agreement;
+#[cfg(test)]
+mod test_forged;
+#[cfg(test)]
+mod test_ledger;
 #[cfg(test)]
 mod tests;
 pub mod trace;

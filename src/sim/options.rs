@@ -51,6 +51,40 @@ macro_rules! options {
 options! {
     /// Where every draw comes from.
     seed: u64,
+    /// Servers; 1: a lone one.
+    servers: u8,
+    /// How many of them observe.
+    observers: u8,
+    /// Longest delay of a message between servers in microseconds.
+    peer_us: u32,
+    /// Faults of servers and network before all is healed.
+    faults: u8,
+    /// Pause between them, on average.
+    fault_gap_ms: u32,
+    /// Longest time that a fault lasts.
+    fault_ms: u32,
+    /// Weight of ends of servers.
+    crashes: u8,
+    /// Weight of ends between the effects of one turn.
+    mid_turns: u8,
+    /// Weight of processes that stand still.
+    pauses: u8,
+    /// Weight of directions that are blocked.
+    partitions: u8,
+    /// Weight of connections that break.
+    breaks: u8,
+    /// Weight of servers whose messages or disk are slow.
+    slows: u8,
+    /// Weight of disks that are wiped.
+    wipes: u8,
+    /// Weight of clients that lose their connection without a word.
+    losses: u8,
+    /// How far clocks run fast or slow, in thousandths.
+    drift_permille: u32,
+    /// KiB of batches that a server keeps in memory for others.
+    cache_kb: u32,
+    /// Time in which the servers are started first.
+    start_ms: u32,
     /// Stripes of the log.
     shards: u8,
     /// Executors with connections.
@@ -140,6 +174,23 @@ impl Options {
         let weight = |p: &mut Prng, most: u64| if p.chance(1, 4) { 0 } else { p.between(1, most) as u8 };
         let mut options = Options {
             seed,
+            servers: 1,
+            observers: 0,
+            peer_us: 1,
+            faults: 0,
+            fault_gap_ms: 1,
+            fault_ms: 1,
+            crashes: 0,
+            mid_turns: 0,
+            pauses: 0,
+            partitions: 0,
+            breaks: 0,
+            slows: 0,
+            wipes: 0,
+            losses: 0,
+            drift_permille: 0,
+            cache_kb: 0,
+            start_ms: 0,
             shards: pick(p, &[1, 2, 4]) as u8,
             fronts: pick(p, &[1, 1, 2]) as u8,
             clients: p.between(1, 6) as u8,
@@ -187,5 +238,48 @@ impl Options {
             _ => {}
         }
         options
+    }
+
+    /// The options of `seed` for an ensemble; `servers` 0: of 3, 5 or 7, and perhaps an observer.
+    #[must_use]
+    pub fn draw_ensemble(seed: u64, servers: u8) -> Options {
+        let mut p = Prng::from_seed(seed).stream("ensemble");
+        let p = &mut p;
+        let pick = |p: &mut Prng, of: &[u64]| of[p.index(of.len())];
+        let weight = |p: &mut Prng, most: u64| if p.chance(1, 3) { 0 } else { p.between(1, most) as u8 };
+        let mut options = Options::draw(seed);
+        let voters = if servers == 0 { pick(p, &[3, 3, 3, 5, 5, 7]) as u8 } else { servers };
+        let observers = u8::from(p.chance(1, 6));
+        options.servers = voters + observers;
+        options.observers = observers;
+        options.peer_us = pick(p, &[30, 300, 3000, 40_000]) as u32;
+        options.faults = if p.chance(1, 10) { 0 } else { p.between(1, 12) as u8 };
+        options.fault_gap_ms = pick(p, &[20, 200, 1000]) as u32;
+        options.fault_ms = pick(p, &[100, 1000, 4000]) as u32;
+        options.crashes = p.between(1, 6) as u8;
+        options.mid_turns = weight(p, 3);
+        options.pauses = weight(p, 3);
+        options.partitions = weight(p, 5);
+        options.breaks = weight(p, 3);
+        options.slows = weight(p, 2);
+        options.wipes = weight(p, 2);
+        options.losses = weight(p, 2);
+        options.drift_permille = pick(p, &[0, 0, 10, 100]) as u32;
+        options.cache_kb = pick(p, &[0, 1, 16, 1024]) as u32;
+        options.start_ms = pick(p, &[0, 100, 2000]) as u32;
+        options.requests = p.between(30, 250) as u32;
+        options.think_ms = pick(p, &[1, 5, 40, 200]) as u32;
+        options.full_ms = if p.chance(1, 8) { p.between(200, 4000) as u32 } else { 0 };
+        options.session_timeout_ms = pick(p, &[2000, 4000, 8000]) as u32;
+        options.endings = 0;
+        options.mail_us = pick(p, &[0, 20, 500]) as u32;
+        options.net_us = pick(p, &[50, 500, 5000]) as u32;
+        options
+    }
+
+    /// Servers that vote.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        usize::from(self.servers.saturating_sub(self.observers))
     }
 }

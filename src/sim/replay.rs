@@ -34,12 +34,18 @@ pub struct Member {
 pub struct Replay {
     model: Model,
     at: Zxid,
+    /// Transactions led along so far.
+    done: usize,
     auth: AuthOptions,
     sessions: BTreeMap<SessionId, Member>,
+    /// The number of each session's last request that went through.
+    last_number: BTreeMap<SessionId, i32>,
     /// Closed sessions and where.
     pub closed: BTreeMap<SessionId, Zxid>,
     /// The server may say that it can't write now.
     pub may_refuse: bool,
+    /// Reads may be older than what others saw: they are answered by servers that follow.
+    pub may_lag: bool,
 }
 
 /// A refused write that looks for its place.
@@ -58,8 +64,18 @@ impl Replay {
     /// At the beginning of everything.
     #[must_use]
     pub fn new(options: ModelOptions, auth: AuthOptions) -> Replay {
-        let (sessions, closed) = (BTreeMap::new(), BTreeMap::new());
-        Replay { model: Model::new(options), at: Zxid::ZERO, auth, sessions, closed, may_refuse: false }
+        let (sessions, closed, last_number) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Replay {
+            model: Model::new(options),
+            at: Zxid::ZERO,
+            done: 0,
+            auth,
+            sessions,
+            last_number,
+            closed,
+            may_refuse: false,
+            may_lag: false,
+        }
     }
 
     /// The sessions that live at this place.
@@ -106,11 +122,8 @@ impl Replay {
     pub fn advance(&mut self, history: &mut History, to: Zxid, coverage: &mut Coverage) -> Result<(), String> {
         let by_number: BTreeMap<(SessionId, i32), usize> =
             (history.judged_asked..history.asked.len()).map(|idx| ((history.asked[idx].session, history.asked[idx].xid), idx)).collect();
-        let in_log: BTreeMap<(SessionId, i32), Zxid> = history.txns[self.at.0 as usize..]
-            .iter()
-            .filter(|t| t.head.cxid != 0)
-            .map(|t| ((t.head.session, t.head.cxid), t.head.zxid))
-            .collect();
+        let in_log: BTreeMap<(SessionId, i32), Zxid> =
+            history.txns()[self.done..].iter().filter(|t| t.head.cxid != 0).map(|t| ((t.head.session, t.head.cxid), t.head.zxid)).collect();
         let (mut reads, mut refusals) = (BTreeMap::<Zxid, Vec<usize>>::new(), Vec::new());
         for idx in history.judged_asked..history.asked.len() {
             self.sort_out(history, idx, &in_log, &mut reads, &mut refusals, coverage)?;
@@ -164,7 +177,8 @@ impl Replay {
             return Err(format!("{} was answered at {zxid} after its session saw {}", describe(history, idx), asked.seen));
         }
         if !op.is_write() {
-            if zxid < asked.seen_by_anybody {
+            // A server may lag behind others, but not behind a sync.
+            if zxid < asked.seen_by_anybody && (op == OpCode::Sync || !self.may_lag) {
                 let floor = asked.seen_by_anybody;
                 return Err(format!(
                     "{} was answered at {zxid}, although {floor} was acknowledged before it was sent",
@@ -199,14 +213,15 @@ impl Replay {
         }
         if reply.err == ErrorCode::SessionExpired.code() {
             let closes = |t: &&Txn| t.head.session == asked.session && t.ops.iter().any(|op| op == OpRef::CloseSession);
-            let closing = history.txns.iter().find(closes).is_some_and(|t| t.head.zxid <= zxid);
+            let closing = history.txns().iter().find(closes).is_some_and(|t| t.head.zxid <= zxid);
             return if closing { Ok(()) } else { Err(format!("{} was told that its session is gone", describe(history, idx))) };
         }
         let own = |range: &mut dyn Iterator<Item = (&(SessionId, i32), &Zxid)>| range.next().map(|(_, z)| *z);
         let before = own(&mut in_log.range((asked.session, 0)..(asked.session, asked.xid)).rev());
         let after = own(&mut in_log.range((asked.session, asked.xid)..=(asked.session, i32::MAX)));
-        let low = asked.seen.max(before.unwrap_or_default()).max(self.at);
-        let high = zxid.min(after.map_or(zxid, |z| Zxid(z.0 - 1)));
+        // Refusals come from the newest state: it holds whatever was acknowledged before.
+        let low = asked.seen_by_anybody.max(before.unwrap_or_default()).max(self.at);
+        let high = zxid.min(after.map_or(zxid, |z| history.before(z)));
         refusals.push(Refusal { asked: idx, low, high, last: "no place is left for it".to_owned() });
         Ok(())
     }
@@ -299,8 +314,8 @@ impl Replay {
         by_number: &BTreeMap<(SessionId, i32), usize>,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
-        let zxid = Zxid(self.at.0 + 1);
-        let txn = history.txn(zxid).cloned().ok_or_else(|| format!("{zxid} was never written"))?;
+        let txn = history.txns().get(self.done).cloned().ok_or_else(|| format!("nothing is committed after {}", self.at))?;
+        let zxid = txn.head.zxid;
         let before = self.lists_of(&txn);
         let closes = txn.ops.iter().any(|op| op == OpRef::CloseSession);
         let mut gone = Vec::new();
@@ -319,9 +334,10 @@ impl Replay {
             _ => self.write(history, &txn, by_number, coverage)?,
         }
         self.at = zxid;
+        self.done += 1;
         let after = self.lists_of(&txn);
         let events = if closes { closing_events(gone, &before) } else { caused(&txn, &before, &after) };
-        history.txns[zxid.0 as usize - 1].events = events;
+        history.ledger.txns[self.done - 1].events = events;
         Ok(())
     }
 
@@ -350,6 +366,9 @@ impl Replay {
         let idx = *by_number
             .get(&(txn.head.session, txn.head.cxid))
             .ok_or_else(|| format!("{zxid} of {} with number {}: nobody asked for it", txn.head.session, txn.head.cxid))?;
+        if let Some(last) = self.last_number.insert(txn.head.session, txn.head.cxid).filter(|last| *last >= txn.head.cxid) {
+            return Err(format!("{} went through at {zxid} behind number {last} of its session", describe(history, idx)));
+        }
         let op = OpCode::from_wire(history.asked[idx].op).ok_or("an unknown operation went through")?;
         match op {
             OpCode::Multi => coverage.hit("multi"),

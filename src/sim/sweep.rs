@@ -73,7 +73,7 @@ impl Ladder {
     }
 
     fn climb(&mut self, world: &World) {
-        for txn in &world.history().txns[self.digests.len() - 1..] {
+        for txn in world.history().ledger.log_of(0).skip(self.digests.len() - 1) {
             for op in txn.ops.iter().filter(|op| !matches!(op, OpRef::CreateSession { .. })) {
                 self.tree.apply(&txn.head, op, &mut IgnoreChanges);
             }

@@ -166,13 +166,16 @@ impl Walk<'_> {
     /// The events of all transactions through `to`.
     fn due(&mut self, to: Zxid) -> Vec<Due> {
         let mut due = Vec::new();
-        while self.at < to {
-            self.at = Zxid(self.at.0 + 1);
+        if self.at >= to || self.table.is_empty() {
+            self.at = self.at.max(to);
+            return due;
+        }
+        let history = self.history;
+        let from = history.txns().partition_point(|t| t.head.zxid <= self.at);
+        for txn in history.txns()[from..].iter().take_while(|t| t.head.zxid <= to) {
             if self.table.is_empty() {
-                self.at = to;
                 break;
             }
-            let Some(txn) = self.history.txn(self.at) else { break };
             let closes = txn.ops.iter().any(|op| op == OpRef::CloseSession);
             let own_end = closes && txn.head.session == self.conn.session && self.conn.session != SessionId::NONE;
             for Caused { event, path, acl } in &txn.events {
@@ -189,7 +192,7 @@ impl Walk<'_> {
                 let shown = if self.skip_acl { Some(true) } else { acl.as_ref().and_then(allowed) };
                 if shown != Some(false) {
                     let may_miss = own_end || shown.is_none();
-                    due.push(Due { zxid: self.at, event: *event, path: path.clone(), may_miss, unordered: closes });
+                    due.push(Due { zxid: txn.head.zxid, event: *event, path: path.clone(), may_miss, unordered: closes });
                 }
             }
         }

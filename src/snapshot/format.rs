@@ -2,6 +2,7 @@
 
 use crate::base::ids::{ClusterId, Zxid};
 use crate::model::file::{FilePath, Volume};
+use crate::model::position::Identity;
 
 /// Where snapshots lie, below the data directory.
 pub const DIR: &str = "snapshots";
@@ -47,6 +48,16 @@ pub struct Head {
     pub cluster: ClusterId,
     /// Log generation in which it was taken.
     pub generation: u64,
+    /// Checksum of the batch that ends at `zxid`, so that a log can go on from it; 0 when it isn't known.
+    pub checksum: u64,
+}
+
+impl Head {
+    /// Where it stands in the history.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { zxid: self.zxid, checksum: self.checksum }
+    }
 }
 
 /// What a whole snapshot says of itself.

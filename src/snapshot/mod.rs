@@ -5,11 +5,13 @@
 //! and comparing its digest with the one stored here (`tree`'s loader), carrying out scripts and mapping files (the host).
 
 mod format;
+mod install;
 mod policy;
 mod reader;
 mod writer;
 
 pub use format::{DIR, Head, Summary, file_of, temp_file_of, zxid_of};
+pub use install::Installer;
 pub use policy::{Choice, Policy, Trigger, choose_newest_good, select_removable};
 pub use reader::{SnapshotSink, read, verify};
 pub use writer::SnapshotWriter;

@@ -3,7 +3,7 @@
 //! Each chunk is checked before its records are handed on, the trailer last: a sink must throw away what it took when
 //! [`read`] fails. Lengths are compared with the bytes that are there before they are used, and nothing is copied.
 
-use super::format::{CHUNK_HEAD_BYTES, CHUNK_SUM_BYTES, Head, Kind, MAGIC, NULL_DATA, Summary, VERSION};
+use super::format::{CHUNK_HEAD_BYTES, Head, Kind, MAGIC, NULL_DATA, Summary, VERSION};
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, SessionId, Zxid};
 use crate::model::acl::AclList;
@@ -23,7 +23,7 @@ pub trait SnapshotSink {
 }
 
 /// Takes nothing.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl SnapshotSink for Nothing {
     fn head(&mut self, _: &Head) -> Result<(), String> {
@@ -56,67 +56,94 @@ pub fn read(path: &str, bytes: &[u8], sink: &mut dyn SnapshotSink) -> Result<Sum
     read_chunks(bytes, sink).map_err(|(offset, what)| Damage { path: path.to_owned(), offset: offset as u64, what })
 }
 
-type Broken = (usize, String);
+pub(super) type Broken = (usize, String);
 
 fn read_chunks(bytes: &[u8], sink: &mut dyn SnapshotSink) -> Result<Summary, Broken> {
-    let first = chunk_at(bytes, 0)?;
-    if first.kind != Kind::Head {
-        return Err((0, "the first chunk is no head".to_owned()));
-    }
-    let mut body = Cursor { bytes: first.body, at: 0, base: CHUNK_HEAD_BYTES };
-    let head = Head { zxid: first.zxid, cluster: ClusterId(u128::from_le_bytes(body.array()?)), generation: body.u64()? };
-    body.end()?;
-    sink.head(&head).map_err(|what| (0, what))?;
-    let (mut at, mut number, mut kind, mut counts) = (first.end, 1, Kind::Head, [0u64; 3]);
+    let mut chunks = Chunks::default();
     loop {
-        let chunk = chunk_at(bytes, at)?;
-        if chunk.number != number || chunk.zxid != head.zxid || chunk.kind < kind || chunk.kind == Kind::Head {
-            let found = format!("chunk {} of zxid {} ({:?})", chunk.number, chunk.zxid, chunk.kind);
-            return Err((at, format!("{found} where chunk {number} of zxid {} belongs, after {kind:?}", head.zxid)));
+        let at = chunks.at;
+        let chunk = chunk_at(bytes.get(at..).unwrap_or_default(), at)?;
+        let end = chunk.end;
+        if let Some(summary) = chunks.take(&chunk, sink)? {
+            let after = bytes.len() - end;
+            return if after == 0 { Ok(summary) } else { Err((end, format!("{after} bytes after the trailer"))) };
         }
-        kind = chunk.kind;
+    }
+}
+
+/// Takes the chunks of one file in order and knows what may come next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chunks {
+    /// Where the next chunk begins.
+    pub(super) at: usize,
+    number: u32,
+    head: Option<Head>,
+    kind: Option<Kind>,
+    counts: [u64; 3],
+}
+
+impl Chunks {
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// Takes the chunk that begins at `self.at`; the trailer gives the summary.
+    pub(super) fn take(&mut self, chunk: &Chunk<'_>, sink: &mut dyn SnapshotSink) -> Result<Option<Summary>, Broken> {
+        let at = self.at;
         let mut body = Cursor { bytes: chunk.body, at: 0, base: at + CHUNK_HEAD_BYTES };
-        if kind == Kind::Trailer {
-            return trailer(&mut body, head, counts, bytes.len() - chunk.end, at);
+        let Some((head, before)) = self.head.zip(self.kind) else {
+            if chunk.kind != Kind::Head {
+                return Err((at, "the first chunk is no head".to_owned()));
+            }
+            let head = body.head(chunk.zxid)?;
+            sink.head(&head).map_err(|what| (at, what))?;
+            (self.at, self.number, self.head, self.kind) = (chunk.end, 1, Some(head), Some(Kind::Head));
+            return Ok(None);
+        };
+        let number = self.number;
+        if chunk.number != number || chunk.zxid != head.zxid || chunk.kind < before || chunk.kind == Kind::Head {
+            let found = format!("chunk {} of zxid {} ({:?})", chunk.number, chunk.zxid, chunk.kind);
+            return Err((at, format!("{found} where chunk {number} of zxid {} belongs, after {before:?}", head.zxid)));
+        }
+        if chunk.kind == Kind::Trailer {
+            return trailer(&mut body, head, self.counts, at).map(Some);
         }
         while body.at < body.bytes.len() {
             let start = body.offset();
-            let taken = match kind {
+            let taken = match chunk.kind {
                 Kind::Sessions => sink.session(body.session()?),
                 Kind::Acls => sink.acl(body.acl()?),
                 _ => sink.node(body.node()?),
             };
             taken.map_err(|what| (start, what))?;
-            counts[kind as usize - Kind::Sessions as usize] += 1;
+            self.counts[chunk.kind as usize - Kind::Sessions as usize] += 1;
         }
-        (at, number) = (chunk.end, number + 1);
+        (self.at, self.number, self.kind) = (chunk.end, number + 1, Some(chunk.kind));
+        Ok(None)
     }
 }
 
-fn trailer(body: &mut Cursor<'_>, head: Head, counts: [u64; 3], after: usize, at: usize) -> Result<Summary, Broken> {
+fn trailer(body: &mut Cursor<'_>, head: Head, counts: [u64; 3], at: usize) -> Result<Summary, Broken> {
     let stored = [body.u64()?, body.u64()?, body.u64()?];
     let digest = body.u64()?;
     body.end()?;
     if stored != counts {
         return Err((at, format!("the trailer counts {stored:?} sessions, lists and nodes, the file holds {counts:?}")));
     }
-    if after != 0 {
-        return Err((body.offset() + CHUNK_SUM_BYTES, format!("{after} bytes after the trailer")));
-    }
     Ok(Summary { head, sessions: counts[0], acls: counts[1], nodes: counts[2], digest })
 }
 
-struct Chunk<'a> {
+pub(super) struct Chunk<'a> {
     kind: Kind,
     number: u32,
     zxid: Zxid,
     body: &'a [u8],
+    /// Where the next one begins.
     end: usize,
 }
 
-/// The chunk at `at`, its checksum verified.
-fn chunk_at(bytes: &[u8], at: usize) -> Result<Chunk<'_>, Broken> {
-    let rest = bytes.get(at..).unwrap_or_default();
+/// The chunk at the start of `rest`, which begins at byte `at` of the file; its checksum verified.
+pub(super) fn chunk_at(rest: &[u8], at: usize) -> Result<Chunk<'_>, Broken> {
     let mut head = Cursor { bytes: rest, at: 0, base: at };
     let (magic, version, [kind, zero]) = (head.array::<4>()?, u16::from_le_bytes(head.array()?), head.array::<2>()?);
     if magic != MAGIC {
@@ -179,6 +206,14 @@ impl<'a> Cursor<'a> {
     fn end(&self) -> Result<(), Broken> {
         let left = self.bytes.len() - self.at;
         if left == 0 { Ok(()) } else { Err((self.offset(), format!("{left} bytes too many"))) }
+    }
+
+    /// Files from before the checksum was kept end after the generation.
+    fn head(&mut self, zxid: Zxid) -> Result<Head, Broken> {
+        let (cluster, generation) = (ClusterId(u128::from_le_bytes(self.array()?)), self.u64()?);
+        let checksum = if self.at == self.bytes.len() { 0 } else { self.u64()? };
+        self.end()?;
+        Ok(Head { zxid, cluster, generation, checksum })
     }
 
     fn session(&mut self) -> Result<SessionImage, Broken> {

@@ -7,7 +7,7 @@ use crate::model::image::{AclImage, ImageSink, NodeImage, SessionImage};
 use crate::model::stat::PersistedStat;
 use std::collections::BTreeMap;
 
-const HEAD: Head = Head { zxid: Zxid(0x1_0000_0007), cluster: ClusterId(9), generation: 3 };
+const HEAD: Head = Head { zxid: Zxid(0x1_0000_0007), cluster: ClusterId(9), generation: 3, checksum: 0x0102_0304_0506_0708 };
 
 /// Carries out scripts the way a host does.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Disk {
                     "verify"
                 }
                 FileOp::MakeDir(_) => "mkdir",
-                FileOp::Zero { .. } => panic!("a snapshot is never zero-filled"),
+                FileOp::Zero { .. } | FileOp::Copy { .. } => panic!("a snapshot is never zero-filled or copied"),
             });
         }
     }
@@ -133,16 +133,16 @@ fn golden_bytes_of_an_empty_snapshot() {
     let mut writer = SnapshotWriter::begin(HEAD, std::iter::empty(), std::iter::empty());
     writer.finish(0xabcd);
     let Some(FileOp::Write { bytes, .. }) = writer.next_script().unwrap().ops.into_iter().nth(2) else { panic!("a write") };
-    let mut expected = b"RKSN\x01\0\x01\0\0\0\0\0\x18\0\0\0\x07\0\0\0\x01\0\0\0\x09".to_vec();
+    let mut expected = b"RKSN\x01\0\x01\0\0\0\0\0\x20\0\0\0\x07\0\0\0\x01\0\0\0\x09".to_vec();
     expected.extend([0; 15]);
-    expected.extend(b"\x03\0\0\0\0\0\0\0");
-    assert_eq!(&bytes[..48], expected);
-    assert_eq!(&bytes[48..56], xxhash_rust::xxh3::xxh3_64(&bytes[..48]).to_le_bytes());
+    expected.extend(b"\x03\0\0\0\0\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01");
+    assert_eq!(&bytes[..56], expected);
+    assert_eq!(&bytes[56..64], xxhash_rust::xxh3::xxh3_64(&bytes[..56]).to_le_bytes());
     expected = b"RKSN\x01\0\x05\0\x01\0\0\0\x20\0\0\0\x07\0\0\0\x01\0\0\0".to_vec();
     expected.extend([0; 24]);
     expected.extend(b"\xcd\xab\0\0\0\0\0\0");
-    assert_eq!(&bytes[56..112], expected);
-    assert_eq!(bytes.len(), 120);
+    assert_eq!(&bytes[64..120], expected);
+    assert_eq!(bytes.len(), 128);
 }
 
 #[test]
@@ -225,4 +225,66 @@ fn a_snapshot_is_due_between_a_half_and_the_whole() {
         assert!((51..=100).contains(&(1..).find(|_| by_bytes.logged(10)).unwrap()));
     }
     assert!(seen.len() > 10, "the draws differ");
+}
+
+/// Takes a file in pieces of up to `len` bytes.
+fn install(bytes: &[u8], at: crate::model::position::Identity, len: usize) -> (Disk, Result<bool, Damage>) {
+    let mut disk = Disk::default();
+    let mut installer = Installer::new(at, HEAD.cluster);
+    for piece in bytes.chunks(len) {
+        assert_eq!(installer.offset() as usize, piece.as_ptr() as usize - bytes.as_ptr() as usize);
+        match installer.piece(piece) {
+            Ok(script) => disk.run(script.ops),
+            Err(damage) => {
+                disk.run(installer.abort().ops);
+                return (disk, Err(damage));
+            }
+        }
+    }
+    (disk, Ok(installer.is_whole()))
+}
+
+#[test]
+fn a_snapshot_that_comes_in_pieces_is_installed_like_one_of_our_own() {
+    for (nodes, data, len) in [(0, 0, 1), (7, 9, 1), (7, 9, 7), (3_000, 500, 100_000), (4, 3 << 20, 1 << 20), (3_000, 500, usize::MAX)] {
+        let (made, _) = written(HEAD, nodes, &vec![5; data]);
+        let bytes = file(&made, HEAD.zxid);
+        let (disk, whole) = install(bytes, HEAD.identity(), len);
+        assert_eq!((whole, file(&disk, HEAD.zxid) == bytes, disk.0.len()), (Ok(true), true, 1));
+        let tail: Vec<_> = disk.1.iter().rev().take(5).rev().copied().collect();
+        assert_eq!(tail, ["sync", "verify", "rename", "syncdir", "syncdir"]);
+    }
+}
+
+#[test]
+fn no_snapshot_with_a_flipped_bit_a_missing_end_or_another_position_is_installed() {
+    let (made, _) = written(HEAD, 7, b"some data");
+    let good = file(&made, HEAD.zxid).to_vec();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let (disk, result) = install(&bad, HEAD.identity(), 50);
+        // A length that lies may leave it waiting for bytes that never come.
+        assert!(result != Ok(true) && !disk.0.contains_key(&file_of(HEAD.zxid).name), "bit {bit}: {result:?}");
+    }
+    for len in 0..good.len() {
+        let (disk, result) = install(&good[..len], HEAD.identity(), 50);
+        assert!(result == Ok(false) && !disk.0.contains_key(&file_of(HEAD.zxid).name));
+    }
+    let longer = [&good[..], b"x"].concat();
+    assert!(install(&longer, HEAD.identity(), longer.len()).1.is_err());
+    let other = crate::model::position::Identity { checksum: 1, ..HEAD.identity() };
+    let text = install(&good, other, 100).1.unwrap_err().to_string();
+    assert!(text.contains("asked for was the one at"), "{text}");
+}
+
+#[test]
+fn a_head_from_before_the_batch_was_named_is_read() {
+    let (made, _) = written(HEAD, 0, b"");
+    let new = file(&made, HEAD.zxid);
+    let mut old = new[..48].to_vec();
+    old[12] = 24;
+    let sum = xxhash_rust::xxh3::xxh3_64(&old).to_le_bytes();
+    let old = [&old[..], &sum, &new[64..]].concat();
+    assert_eq!(verify("s", &old).unwrap().head, Head { checksum: 0, ..HEAD });
 }

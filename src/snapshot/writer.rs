@@ -57,6 +57,7 @@ impl SnapshotWriter {
         };
         writer.body.extend_from_slice(&head.cluster.0.to_le_bytes());
         writer.body.extend_from_slice(&head.generation.to_le_bytes());
+        writer.body.extend_from_slice(&head.checksum.to_le_bytes());
         writer.turn_to(Kind::Sessions);
         sessions.for_each(|session| writer.session(&session));
         writer.turn_to(Kind::Acls);

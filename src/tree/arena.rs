@@ -47,6 +47,11 @@ impl Arena {
         self.nodes.end()
     }
 
+    /// The highest place below `slot` that holds a node.
+    pub(super) fn used_before(&self, slot: u32) -> Option<u32> {
+        self.nodes.used_before(slot)
+    }
+
     pub(super) fn node(&self, slot: u32) -> &Node {
         self.nodes.at(slot)
     }

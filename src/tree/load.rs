@@ -137,10 +137,9 @@ impl TreeLoader {
     /// Enters every node into its parent's children, in the order of their places.
     fn link(&mut self) -> Result<(), LoadError> {
         let tree = &mut self.tree;
-        for slot in (1..tree.arena.end()).rev() {
-            if !tree.arena.contains(slot) {
-                continue;
-            }
+        let mut at = tree.arena.end();
+        while let Some(slot) = tree.arena.used_before(at).filter(|slot| *slot != NodeId::ROOT.0) {
+            at = slot;
             let parent = tree.arena.node(slot).parent();
             if !tree.arena.contains(parent) || matches!(tree.kind(NodeId(parent)), NodeKind::Ephemeral(_)) {
                 return Err(LoadError::Parent { slot, parent });

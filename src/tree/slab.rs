@@ -67,6 +67,20 @@ impl<T: Vacant> Slab<T> {
         (!record.is_vacant()).then_some(record)
     }
 
+    /// The highest slot below `slot` that holds something. Chunks that loading left out cost one step each.
+    pub(super) fn used_before(&self, slot: u32) -> Option<u32> {
+        let mut below = slot.min(self.end()) as usize;
+        while let Some(last) = below.checked_sub(1) {
+            let (chunk, at) = (last / CHUNK_SLOTS, last % CHUNK_SLOTS);
+            let records = self.chunks[chunk].get(..=at).unwrap_or_default();
+            if let Some(found) = records.iter().rposition(|record| !record.is_vacant()) {
+                return u32::try_from(chunk * CHUNK_SLOTS + found).ok();
+            }
+            below = chunk * CHUNK_SLOTS;
+        }
+        None
+    }
+
     /// Puts `record` into a free slot.
     pub(super) fn insert(&mut self, record: T) -> u32 {
         self.used += 1;
@@ -172,6 +186,7 @@ mod tests {
         assert_eq!(slab.place(2, 3), Err(3));
         assert_eq!(slab.place(SLOTS_MAX, 3), Err(3));
         slab.settle();
+        assert_eq!((slab.used_before(9000), slab.used_before(5000), slab.used_before(2)), (Some(5000), Some(2), None));
         assert_eq!((0..9000).filter(|slot| slab.get(*slot).is_some()).collect::<Vec<_>>(), [2, 5000]);
         let filled: std::collections::BTreeSet<u32> = (0..5118).map(|v| slab.insert(v + 10)).collect();
         assert_eq!(filled.len(), 5118, "every gap is handed out once");

@@ -1,4 +1,5 @@
-//! Bytes on the wire: the encoding that ZooKeeper calls jute, and the client protocol in both directions.
+//! Bytes on the wire: the encoding that ZooKeeper calls jute, the client protocol in both directions, and what servers say
+//! to each other (`peer`).
 //!
 //! Guarantees: no decoder panics on any bytes, allocates by a count it hasn't checked against the bytes left, or looks at a
 //! byte after the last field of a record. Leaves to others: what a request means (`prep`, `server`), when to reply, sockets.
@@ -6,6 +7,7 @@
 pub mod client;
 pub mod four_letter;
 pub mod jute;
+pub mod peer;
 
 pub use client::client_side;
 pub use client::connect::{decode_connect, write_connected};

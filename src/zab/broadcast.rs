@@ -160,10 +160,15 @@ impl Zab {
     /// Leader: the round whose confirmation proves that a quorum was reached after this call. It is shared by all who ask in one turn, since what a turn
     /// sends leaves at its end ([`crate::zab::Input::Flush`]). Some message with [`Zab::beat`] must follow, at least [`Zab::progress`].
     pub fn open_round(&mut self) -> u64 {
+        // Who is a quorum by itself asks nobody.
+        let alone = self.is_quorum(&self.with_me(std::iter::empty()));
         let State::Leading(l) = &mut self.state else { return 0 };
         if !l.round_is_new && !mutant!("zab-round-is-an-old-one") {
             l.beat += 1;
             l.round_is_new = true;
+        }
+        if alone && l.established {
+            l.confirmed = l.beat;
         }
         l.beat
     }

@@ -88,8 +88,11 @@ impl Zab {
 
     /// The working leader of the highest epoch, if its epoch isn't below what this server promised.
     fn leader_to_follow(&self) -> Option<(ServerId, u32, ClusterId)> {
+        let own = self.bound_cluster();
+        let fits = |theirs: ClusterId| own == ClusterId(0) || own == theirs;
         let leading = self.fresh_voters().filter_map(|(id, pulse)| match pulse.stance {
-            Stance::Leading { epoch, .. } if pulse.cluster != ClusterId(0) => Some((id, epoch, pulse.cluster)),
+            // A leader without a history fits everybody, but a history can't follow one of another ensemble.
+            Stance::Leading { epoch, .. } if pulse.cluster != ClusterId(0) && fits(pulse.cluster) => Some((id, epoch, pulse.cluster)),
             _ => None,
         });
         let bound = self.bound_epoch()?;

@@ -71,6 +71,15 @@ impl Zab {
         sink.role(self.role(), format!("server {} leads epoch {epoch}", leader.0));
     }
 
+    /// Whose history the leader that is followed has.
+    #[must_use]
+    pub fn leader_cluster(&self) -> Option<ClusterId> {
+        match &self.state {
+            State::Following(f) => Some(f.cluster),
+            _ => None,
+        }
+    }
+
     /// Stops following; the caller has closed the connection or knows that the leader ended the relation.
     pub(super) fn leave(&mut self, why: &str, sink: &mut Sink<'_>) {
         let State::Following(f) = &self.state else { return };

@@ -40,6 +40,10 @@ pub(super) struct Leading {
     since: MonoMs,
     /// The leadership began, or the process went on after a pause: from then on a learner has the silence to be heard.
     patient_from: MonoMs,
+    /// When it was last seen that the synchronisation of a learner goes on.
+    progress_at: MonoMs,
+    /// How far each asked for what it lacks: a position, and bytes of a snapshot.
+    asked: BTreeMap<ServerId, (Zxid, u64)>,
     /// A quorum was heard following, last then.
     heard_quorum_at: MonoMs,
     /// Whether one was heard since the leadership began or the process was paused.
@@ -65,6 +69,8 @@ impl Leading {
             learners: BTreeMap::new(),
             since: now,
             patient_from: now,
+            progress_at: now,
+            asked: BTreeMap::new(),
             heard_quorum_at: now,
             hears_quorum: false,
             beat,
@@ -108,12 +114,22 @@ impl Zab {
         })
     }
 
+    /// A learner asks for more of what it lacks. A leader that isn't established yet waits for it as long as it gets further.
+    pub(super) fn on_asked(&mut self, peer: ServerId, how_far: (Zxid, u64)) {
+        let (now, votes) = (self.now, self.options.membership.votes(peer));
+        let State::Leading(l) = &mut self.state else { return };
+        let furthest = l.asked.entry(peer).or_default();
+        if votes && how_far > *furthest {
+            (*furthest, l.progress_at) = (how_far, now);
+        }
+    }
+
     pub(super) fn judge_leading(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
         if let Some((id, epoch)) = self.leads_elsewhere() {
             return self.look(&format!("server {} leads the later epoch {epoch}", id.0), sink);
         }
-        if !l.established && self.now.since(l.since) > self.options.init_ms {
+        if !l.established && self.now.since(l.progress_at) > self.options.init_ms {
             return self.look("no quorum acknowledged its history in time", sink);
         }
         self.judge_hearing(sink);

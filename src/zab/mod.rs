@@ -367,12 +367,9 @@ impl Zab {
             | Message::Snapshot { .. }
             | Message::Fetched { .. }
             | Message::Piece { .. } => self.on_progress_made(),
-            Message::Follow { .. }
-            | Message::Forward { .. }
-            | Message::Verdicts { .. }
-            | Message::Touched { .. }
-            | Message::FetchAsk { .. }
-            | Message::PieceAsk { .. } => {}
+            Message::Follow { .. } | Message::Forward { .. } | Message::Verdicts { .. } | Message::Touched { .. } => {}
+            Message::FetchAsk { after, .. } => self.on_asked(peer, (after.zxid, 0)),
+            Message::PieceAsk { at, offset, .. } => self.on_asked(peer, (at, offset)),
         }
     }
 

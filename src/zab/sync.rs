@@ -44,8 +44,11 @@ impl Zab {
     /// Leader: whether a quorum, itself included, has acknowledged NEWLEADER. Then its whole history is committed.
     pub(super) fn establish_if_acknowledged(&mut self, sink: &mut Sink<'_>) {
         let State::Leading(l) = &self.state else { return };
-        let acknowledged = self.is_quorum(&self.counted()) || mutant!("zab-established-alone");
         // After a pause the acknowledgements may be old ones: a quorum must be heard following still.
+        // Its own epoch too, even where the others make a quorum: until it is durable the log may still be taking on the ensemble's
+        // identity, and takes no transaction.
+        let own = self.vault.is_stored(l.serial) || mutant!("zab-leader-counts-itself-early");
+        let acknowledged = (own && self.is_quorum(&self.counted())) || mutant!("zab-established-alone");
         if l.established || !l.hears_quorum || !acknowledged {
             return;
         }

@@ -28,6 +28,9 @@ struct Args {
     /// Tells the story of the seed.
     #[arg(long, requires = "seed")]
     verbose: bool,
+    /// Servers that vote; 1: a lone server, 0: each seed draws an ensemble of 3, 5 or 7.
+    #[arg(long, default_value_t = 1)]
+    servers: u8,
     /// Stripes of the log, instead of what each seed draws.
     #[arg(long)]
     shards: Option<u8>,
@@ -90,7 +93,7 @@ fn main() -> ExitCode {
         return sweep_sectors(&args);
     }
     match plans(&args) {
-        Ok(plans) if args.seed.is_some() && !args.crash_sweep => one(&plans[0], args.verbose),
+        Ok(plans) if args.seed.is_some() && !args.crash_sweep => one(&plans[0], &args),
         Ok(plans) => many(&plans, &args),
         Err(what) => {
             eprintln!("ringkeeper-sim: {what}");
@@ -112,7 +115,7 @@ fn choose(name: &str) -> Result<(), String> {
 /// As `ringkeeper serve FILE`, which has no faults to switch on.
 fn serve(file: std::path::PathBuf) -> ExitCode {
     runtime::end_on_panic();
-    let status = cli::run(Command::Serve { file: Some(file), settings: Settings::default() });
+    let status = cli::run(Command::Serve { file: Some(file), settings: Settings::default(), bootstrap: false, end_with_parent: false });
     runtime::flush_logging();
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }
@@ -121,7 +124,12 @@ fn plans(args: &Args) -> Result<Vec<Options>, String> {
     let seeds = args.seed.map_or(args.first_seed..args.first_seed.saturating_add(args.seeds), |seed| seed..seed.saturating_add(1));
     let mut plans = Vec::new();
     for seed in seeds {
-        let mut options = if args.crash_sweep { sweep::workload(seed, args.shards.unwrap_or(2)) } else { Options::draw(seed) };
+        let mut options = match args.servers {
+            _ if args.crash_sweep => sweep::workload(seed, args.shards.unwrap_or(2)),
+            1 => Options::draw(seed),
+            servers @ (0 | 2..=13) => Options::draw_ensemble(seed, servers),
+            servers => return Err(format!("--servers {servers}: 13 at most")),
+        };
         if let Some(shards) = args.shards {
             options.shards = shards;
         }
@@ -173,9 +181,17 @@ fn sweep_sectors(args: &Args) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn one(options: &Options, verbose: bool) -> ExitCode {
+/// How to see a failing run again.
+fn repeat(options: &Options, args: &Args) -> String {
+    let shards = args.shards.map_or_else(String::new, |shards| format!(" --shards {shards}"));
+    let sets: String = args.set.iter().map(|set| format!(" --set {set}")).collect();
+    let mutant = args.mutant.as_ref().map_or_else(String::new, |name| format!(" --mutant {name}"));
+    format!("ringkeeper-sim --verbose --seed {} --servers {}{shards}{sets}{mutant}", options.seed, args.servers)
+}
+
+fn one(options: &Options, args: &Args) -> ExitCode {
     println!("{options}");
-    let outcome = run(options, verbose);
+    let outcome = run(options, args.verbose);
     println!("hash {:016x}, {} disk steps", outcome.hash, outcome.disk_steps);
     match outcome.verdict {
         Ok(Verdict::Passed) => println!("seed {} passed", options.seed),
@@ -196,11 +212,12 @@ fn many(plans: &[Options], args: &Args) -> ExitCode {
     println!("met (runs): {}", met.join(", "));
     println!("{passed} runs passed, {refused} refused damaged data, in {:.1} s", began.elapsed().as_secs_f64());
     if let Some((options, what)) = failed {
+        println!("see it with: {}", repeat(&options, args));
         println!("{what}");
         println!("FAILED {options}");
         return ExitCode::FAILURE;
     }
-    let mut missing = coverage.missing(passed + refused);
+    let mut missing = coverage.missing(passed + refused, args.servers != 1);
     // A hole needs two stripes.
     missing.retain(|kind| *kind != "case-F" || args.shards != Some(1));
     if !args.crash_sweep && args.set.is_empty() && args.mutant.is_none() && plans.len() >= 300 && !missing.is_empty() {

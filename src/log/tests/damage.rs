@@ -1,7 +1,7 @@
 //! Rot, lost and foreign files: told apart from a torn tail, never cut below the evidence, accepted only by order.
 
 use super::disk::Disk;
-use super::driver::{CLUSTER, Driver, tiny};
+use super::driver::{CLUSTER, Driver, after, tiny};
 use crate::base::ids::{ClusterId, Zxid};
 use crate::base::prng::Prng;
 use crate::log::case::Case;
@@ -27,7 +27,7 @@ fn written(shards: u8, count: u64, marked: bool) -> Driver {
 }
 
 fn case_of(driver: &Driver) -> Case {
-    recover(&driver.disk, driver.snapshot, &driver.options, CLUSTER).case
+    recover(&driver.disk, after(driver.snapshot), &driver.options, CLUSTER).case
 }
 
 fn segments(disk: &Disk) -> Vec<String> {
@@ -38,7 +38,7 @@ fn segments(disk: &Disk) -> Vec<String> {
 fn no_flipped_bit_loses_anything_below_the_evidence() {
     for (shards, marked) in [(1, true), (1, false), (2, true), (4, false)] {
         let mut driver = written(shards, 20, marked);
-        let whole = recover(&driver.disk, Zxid::ZERO, &driver.options, CLUSTER);
+        let whole = recover(&driver.disk, after(Zxid::ZERO), &driver.options, CLUSTER);
         assert_eq!(whole.case, Case::Whole);
         let evidence = driver.history_len(whole.evidence);
         assert!(!marked || evidence == 20);
@@ -51,7 +51,7 @@ fn no_flipped_bit_loses_anything_below_the_evidence() {
             for at in (0..len).filter(|at| at % 4096 < 260 || at % 61 == 0) {
                 let bit = 1 << prng.below(8);
                 driver.disk.content(&name)[at] ^= bit;
-                let recovery = recover(&driver.disk, Zxid::ZERO, &driver.options, CLUSTER);
+                let recovery = recover(&driver.disk, after(Zxid::ZERO), &driver.options, CLUSTER);
                 if recovery.case.is_damage() {
                     damaged += 1;
                     assert!(!recovery.damages.is_empty() && recovery.start.is_none(), "{name} byte {at}");
@@ -66,6 +66,22 @@ fn no_flipped_bit_loses_anything_below_the_evidence() {
         assert!(damaged > 100, "{damaged} of the flips were damage");
         assert_eq!(cut > 0, !marked, "{cut} flips cut something");
     }
+}
+
+/// Or a start would make a segment under a name that is taken.
+#[test]
+fn a_directory_that_cannot_be_listed_is_never_taken_for_an_empty_one() {
+    let mut driver = written(2, 6, true);
+    driver.disk.hide("log/shard-1");
+    // Even where the snapshot covers everything that is known to have been there.
+    let recovery = recover(&driver.disk, after(driver.zxid_of(5)), &driver.options, CLUSTER);
+    assert_eq!(recovery.case, Case::Missing);
+    let told: Vec<String> = recovery.damages.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["log/shard-1 at byte 0: listing it fails"]);
+    let mut nothing = Disk::default();
+    nothing.hide("log/shard-0");
+    let first = recover(&nothing, after(Zxid::ZERO), &driver.options, CLUSTER);
+    assert_eq!((first.case, first.damages.len()), (Case::MetadataLost, 2));
 }
 
 #[test]
@@ -125,7 +141,7 @@ fn metadata_survives_one_copy_and_no_more() {
     driver.disk.remove(&meta_path(0).name);
     assert_eq!(case_of(&driver), Case::MetadataLost);
     let empty = Driver::new(tiny(1));
-    assert_eq!(recover(&empty.disk, Zxid::new(0, 1), &empty.options, CLUSTER).case, Case::MetadataLost);
+    assert_eq!(recover(&empty.disk, after(Zxid::new(0, 1)), &empty.options, CLUSTER).case, Case::MetadataLost);
 }
 
 #[test]
@@ -143,12 +159,12 @@ fn older_metadata_than_the_log_is_lost_metadata() {
 fn files_of_another_cluster_are_refused_and_not_accepted() {
     let mut driver = written(1, 3, true);
     let mut other = Driver::new(tiny(2));
-    let strange = recover(&other.disk, Zxid::ZERO, &other.options, ClusterId(5)).start.unwrap();
+    let strange = recover(&other.disk, after(Zxid::ZERO), &other.options, ClusterId(5)).start.unwrap();
     strange.scripts.iter().flat_map(|s| &s.ops).for_each(|op| other.disk.apply(op).unwrap());
     let name = "log/shard-1/0000000000000001.log";
     let bytes = other.disk.content(name).clone();
     driver.disk.put(name, bytes);
-    let recovery = accept_loss(&driver.disk, Zxid::ZERO, &driver.options, CLUSTER);
+    let recovery = accept_loss(&driver.disk, after(Zxid::ZERO), &driver.options, CLUSTER);
     assert_eq!((recovery.case, recovery.start), (Case::Foreign, None));
 }
 
@@ -165,9 +181,9 @@ fn an_accepted_loss_keeps_the_good_prefix_and_copies_the_rest_aside() {
             driver.disk.content(&name)[4096 + 700] ^= 1;
         }
         let disk = driver.disk.clone();
-        let refused = recover(&disk, Zxid::ZERO, &driver.options, CLUSTER);
+        let refused = recover(&disk, after(Zxid::ZERO), &driver.options, CLUSTER);
         assert!(refused.start.is_none(), "{:?}", refused.case);
-        let accepted = accept_loss(&disk, Zxid::ZERO, &driver.options, CLUSTER);
+        let accepted = accept_loss(&disk, after(Zxid::ZERO), &driver.options, CLUSTER);
         driver.acked = if victim == "log" { 1 } else { 12 };
         driver.check(&accepted);
         let start = accepted.start.unwrap();
@@ -195,7 +211,7 @@ fn a_crash_while_a_loss_is_accepted_leaves_it_refused_or_accepted() {
     let name = segments(&driver.disk).into_iter().find(|n| n.contains("shard-1")).unwrap();
     driver.disk.content(&name)[4096 + 700] ^= 1;
     driver.disk = driver.disk.settled();
-    let accepted = accept_loss(&driver.disk, Zxid::ZERO, &driver.options, CLUSTER);
+    let accepted = accept_loss(&driver.disk, after(Zxid::ZERO), &driver.options, CLUSTER);
     let (kept, start) = (driver.history_len(accepted.tail.zxid), accepted.start.unwrap());
     let steps: Vec<_> = start.scripts.iter().flat_map(|s| s.ops.clone()).collect();
     let (mut refused, mut done) = (0, 0);
@@ -204,7 +220,7 @@ fn a_crash_while_a_loss_is_accepted_leaves_it_refused_or_accepted() {
             let mut disk = driver.disk.clone();
             steps[..cut].iter().for_each(|op| disk.apply(op).unwrap());
             let disk = disk.after_power_cut(&mut Prng::from_seed(subset));
-            let recovery = recover(&disk, Zxid::ZERO, &driver.options, CLUSTER);
+            let recovery = recover(&disk, after(Zxid::ZERO), &driver.options, CLUSTER);
             if recovery.case.is_damage() {
                 refused += 1;
             } else {

@@ -24,6 +24,8 @@ pub(super) struct Disk {
     names: Names,
     /// Names after each change that isn't durable yet; the first is durable.
     name_log: Vec<Names>,
+    /// Directories that can't be listed.
+    unlisted: BTreeSet<String>,
 }
 
 impl Disk {
@@ -37,6 +39,11 @@ impl Disk {
             }
             FileOp::Write { path, at, bytes } => self.write(&path.name, *at, bytes)?,
             FileOp::Zero { path, at, len } => self.write(&path.name, *at, &vec![0; *len as usize])?,
+            FileOp::Copy { from, to } => {
+                let bytes = self.inode(&from.name)?.live.clone();
+                self.apply(&FileOp::Create(to.clone()))?;
+                self.write(&to.name, 0, &bytes)?;
+            }
             FileOp::Sync(path) => {
                 let inode = self.inode(&path.name)?;
                 inode.durable = inode.live.clone();
@@ -114,7 +121,7 @@ impl Disk {
             }
             Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() }
         });
-        Disk { inodes: inodes.collect(), name_log: vec![names.clone()], names }
+        Disk { inodes: inodes.collect(), name_log: vec![names.clone()], names, unlisted: BTreeSet::new() }
     }
 
     pub(super) fn content(&mut self, name: &str) -> &mut Vec<u8> {
@@ -124,7 +131,12 @@ impl Disk {
     /// The same with everything durable.
     pub(super) fn settled(&self) -> Disk {
         let durable = |i: &Inode| Inode { live: i.live.clone(), durable: i.live.clone(), dirty: BTreeSet::new() };
-        Disk { inodes: self.inodes.iter().map(durable).collect(), names: self.names.clone(), name_log: vec![self.names.clone()] }
+        Disk {
+            inodes: self.inodes.iter().map(durable).collect(),
+            names: self.names.clone(),
+            name_log: vec![self.names.clone()],
+            unlisted: self.unlisted.clone(),
+        }
     }
 
     /// Puts a file there, replacing what has its name.
@@ -137,6 +149,11 @@ impl Disk {
         self.names.keys().cloned().collect()
     }
 
+    /// From now on the directory can't be listed.
+    pub(super) fn hide(&mut self, dir: &str) {
+        self.unlisted.insert(dir.to_owned());
+    }
+
     pub(super) fn remove(&mut self, name: &str) {
         self.names.remove(name);
     }
@@ -144,6 +161,9 @@ impl Disk {
 
 impl Files for Disk {
     fn list(&self, dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
+        if self.unlisted.contains(&dir.name) {
+            return Err(Damage { path: dir.name.clone(), offset: 0, what: "listing it fails".to_owned() });
+        }
         let prefix = format!("{}/", dir.name);
         let inside = self.names.iter().filter_map(|(name, ino)| {
             let rest = name.strip_prefix(&prefix).filter(|rest| !rest.contains('/'))?;

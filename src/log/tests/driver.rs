@@ -5,7 +5,8 @@ use crate::base::ids::{ClusterId, SessionId, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect, Log, LogFull, LogOptions, Recovery, recover};
+use crate::log::meta::Meta;
+use crate::log::{DiskDone, DiskEffect, Identity, Log, LogFull, LogOptions, ReadOutcome, ReadRequest, Recovery, recover, serve_read};
 use crate::model::file::{DiskError, FileOp, Ticket};
 use crate::model::ops::OpBuf;
 use crate::model::txn::{OpRef, TxnHead};
@@ -24,9 +25,21 @@ enum Step {
     Op(FileOp),
     Append { name: String, at: u64, bytes: Vec<u8> },
     Landed { name: String, at: u64, len: usize },
+    Read(Box<ReadRequest>),
 }
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0x1234_5678_9abc_def0_0fed_cba9_8765_4321);
+
+/// What a start found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) letter: char,
+    pub(super) applied: Identity,
+    pub(super) tail: Identity,
+    pub(super) meta: Meta,
+    pub(super) replayed: Vec<Identity>,
+    pub(super) finished: bool,
+}
 
 /// One server with its disk.
 #[derive(Debug)]
@@ -47,6 +60,16 @@ pub(super) struct Driver {
     /// The device has no room for new files.
     pub(super) full: bool,
     tickets: u64,
+    /// What is durable is applied at once; a member's log is applied by order.
+    pub(super) applies: bool,
+    /// Position of the newest snapshot, when it names its batch.
+    pub(super) exact: Option<Identity>,
+    /// Identity for a first start.
+    pub(super) fresh: ClusterId,
+    /// Tickets that completed.
+    pub(super) done: Vec<Ticket>,
+    /// What reads gave.
+    pub(super) reads: Vec<ReadOutcome>,
 }
 
 pub(super) fn tiny(shards: u8) -> LogOptions {
@@ -58,7 +81,13 @@ pub(super) fn tiny(shards: u8) -> LogOptions {
         batch_records_max: 5,
         batches_held_max: 12,
         mark_interval_ms: 100,
+        ..LogOptions::default()
     }
+}
+
+/// The position of a snapshot that doesn't name its batch.
+pub(super) fn after(zxid: Zxid) -> Identity {
+    Identity { zxid, checksum: 0 }
 }
 
 pub(super) fn head(zxid: Zxid) -> TxnHead {
@@ -91,6 +120,11 @@ impl Driver {
             out: Vec::new(),
             full: false,
             tickets: 0,
+            applies: true,
+            exact: None,
+            fresh: CLUSTER,
+            done: Vec::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -114,13 +148,56 @@ impl Driver {
         self.epochs.partition_point(|z| *z <= zxid)
     }
 
+    pub(super) fn base(&self) -> Identity {
+        self.exact.unwrap_or(after(self.snapshot))
+    }
+
+    /// Recovers without a look at what comes back; a crash may cut the start scripts after `crash_after` steps.
+    pub(super) fn restart(&mut self, crash_after: Option<usize>) -> Found {
+        self.log = None;
+        self.running.clear();
+        let disk = self.disk.clone();
+        let Recovery { case, damages, batches, start, .. } = recover(&disk, self.base(), &self.options, self.fresh);
+        let Some(start) = start else { panic!("{case:?}: {damages:#?}") };
+        let (applied, tail, meta) = (start.log.applied, start.log.tail, start.log.meta.clone());
+        let replayed = batches.iter().map(|b| b.header.identity).collect();
+        let steps = start.scripts.iter().flat_map(|s| s.ops.iter());
+        let finished = crash_after.is_none_or(|n| steps.clone().count() <= n);
+        steps.take(crash_after.unwrap_or(usize::MAX)).for_each(|op| self.disk.apply(op).unwrap());
+        self.tickets += 1_000_000;
+        if finished {
+            self.log = Some(Log::new(start.log, self.options, self.tickets));
+        }
+        Found { letter: case.letter(), applied, tail, meta, replayed, finished }
+    }
+
+    /// Carries out `steps` steps of whatever is under way, then the process is killed; with `power` the power is gone too.
+    pub(super) fn crash_after(&mut self, steps: usize, power: bool, prng: &mut Prng) {
+        (0..steps).for_each(|_| self.step(prng));
+        self.log = None;
+        self.running.clear();
+        if power {
+            self.disk = self.disk.after_power_cut(prng);
+        }
+    }
+
+    /// Steps that are left of everything under way.
+    pub(super) fn steps_left(&self) -> usize {
+        self.running.iter().map(|r| r.steps.len()).sum()
+    }
+
+    /// The log and its memory.
+    pub(super) fn parts(&mut self) -> (&mut Log<HeapMemory>, &mut HeapPool) {
+        (self.log.as_mut().unwrap(), &mut self.pool)
+    }
+
     /// Recovers and checks what comes back against what was promised; a crash may cut the start scripts after `crash_after` steps.
     /// Returns the letter of the case and whether the start was finished.
     pub(super) fn start(&mut self, crash_after: Option<usize>) -> (char, bool) {
         self.log = None;
         self.running.clear();
         let disk = self.disk.clone();
-        let recovery = recover(&disk, self.snapshot, &self.options, CLUSTER);
+        let recovery = recover(&disk, self.base(), &self.options, CLUSTER);
         assert!(!recovery.case.is_damage(), "{:?}: {:#?}", recovery.case, recovery.damages);
         self.check(&recovery);
         let letter = recovery.case.letter();
@@ -170,9 +247,9 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn with_log(&mut self, f: impl FnOnce(&mut Log<HeapMemory>, &mut Vec<DiskEffect<HeapMemory>>)) {
+    pub(super) fn with_log<R>(&mut self, f: impl FnOnce(&mut Log<HeapMemory>, &mut Vec<DiskEffect<HeapMemory>>) -> R) -> R {
         let log = self.log.as_mut().unwrap();
-        f(log, &mut self.out);
+        let answer = f(log, &mut self.out);
         for effect in std::mem::take(&mut self.out) {
             self.running.push(match effect {
                 DiskEffect::Append { shard, file, at, memory, len, ticket } => {
@@ -187,14 +264,18 @@ impl Driver {
                     let lane = shard.map_or(99, |s| 100 + s.idx());
                     Running { lane, ticket, steps: script.ops.into_iter().map(Step::Op).collect() }
                 }
+                DiskEffect::Read { request, ticket } => Running { lane: 98, ticket, steps: [Step::Read(request)].into() },
             });
         }
         let log = self.log.as_mut().unwrap();
         let durable = log.durable_zxid();
-        while let Some(batch) = log.next_applicable(durable) {
+        while self.applies
+            && let Some(batch) = log.next_applicable(durable)
+        {
             assert!(batch.records().all(|r| r.is_ok()));
         }
         self.acked = self.acked.max(self.position(durable));
+        answer
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -223,12 +304,17 @@ impl Driver {
                 self.disk.sync_range(&name, at, len);
                 None
             }
+            Some(Step::Read(request)) => {
+                self.reads.push(serve_read(&self.disk, &request));
+                None
+            }
             None => None,
         };
         if failed.is_some() || self.running[idx].steps.is_empty() {
             let ticket = self.running.remove(idx).ticket;
             let result = failed.map_or(Ok(()), Err);
-            self.with_log(|log, out| assert!(log.on_disk(DiskDone { ticket, result }, out)));
+            self.done.push(ticket);
+            self.with_log(|log, out| assert!(log.on_disk(DiskDone::of(ticket, result), out)));
         }
     }
 
@@ -236,7 +322,7 @@ impl Driver {
     pub(super) fn fail_lane(&mut self, lane: usize, error: DiskError) {
         let idx = self.running.iter().position(|r| r.lane == lane).unwrap();
         let ticket = self.running.remove(idx).ticket;
-        self.with_log(|log, out| assert!(log.on_disk(DiskDone { ticket, result: Err(error) }, out)));
+        self.with_log(|log, out| assert!(log.on_disk(DiskDone::of(ticket, Err(error)), out)));
     }
 
     pub(super) fn finish(&mut self, prng: &mut Prng) {

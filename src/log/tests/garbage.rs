@@ -1,13 +1,14 @@
 //! Any bytes at all: no panic, no allocation by an unverified length, and records that come back as they went in.
 
 use super::disk::Disk;
-use super::driver::{CLUSTER, head, tiny};
-use crate::base::ids::Zxid;
-use crate::log::batch::{Header, Replicated};
+use super::driver::{CLUSTER, after, head, tiny};
+use crate::base::ids::{ShardId, Zxid};
+use crate::log::batch::{Header, RUNNING_NUMBER_MAX, Replicated};
 use crate::log::mark::{Mark, mark_path};
 use crate::log::meta::{Meta, meta_path};
 use crate::log::record::{Records, encode_record, record_bytes_bound};
-use crate::log::{Record, accept_loss, inspect, recover};
+use crate::log::segment::SegmentHead;
+use crate::log::{Identity, Record, accept_loss, inspect, recover};
 use crate::model::ops::OpBuf;
 use crate::model::txn::OpRef;
 use proptest::prelude::*;
@@ -62,14 +63,31 @@ proptest! {
     }
 
     #[test]
+    fn a_running_number_that_leaves_no_next_one_is_refused(number in RUNNING_NUMBER_MAX + 1..) {
+        let mark = Mark { cluster: CLUSTER, sequence: 1, generation: 1, durable: Identity::default() };
+        let meta = Meta::first(CLUSTER);
+        let head = SegmentHead { cluster: CLUSTER, shard: ShardId(0), number: 1, generation: 1, base: 0, capacity: 4096 };
+        let good = (Mark::decode(&mark.encode()).is_ok(), Meta::decode(&meta.encode()).is_ok(), SegmentHead::decode(&head.encode()).is_ok());
+        prop_assert_eq!(good, (true, true, true));
+        let refused = [
+            Mark::decode(&Mark { generation: number, ..mark }.encode()).is_err(),
+            Mark::decode(&Mark { sequence: number, ..mark }.encode()).is_err(),
+            Meta::decode(&Meta { generation: number, ..meta.clone() }.encode()).is_err(),
+            Meta::decode(&Meta { sequence: number, ..meta }.encode()).is_err(),
+            SegmentHead::decode(&SegmentHead { generation: number, ..head }.encode()).is_err(),
+        ];
+        prop_assert_eq!(refused, [true; 5]);
+    }
+
+    #[test]
     fn garbage_is_refused_everywhere(junk in bytes(9000), place in 0..5usize) {
         let _ = (Record::access(&junk).is_ok(), Records::new(&junk).count(), Header::read(&junk).is_ok(), Replicated::read(&junk).is_ok());
         let _ = (Meta::decode(&junk).is_ok(), Mark::decode(&junk).is_ok(), inspect(&junk, true));
         let mut disk = Disk::default();
-        let start = recover(&disk, Zxid::ZERO, &tiny(2), CLUSTER).start.unwrap();
+        let start = recover(&disk, after(Zxid::ZERO), &tiny(2), CLUSTER).start.unwrap();
         start.scripts.iter().flat_map(|s| &s.ops).for_each(|op| disk.apply(op).unwrap());
         let names = [meta_path(0).name, meta_path(1).name, mark_path().name, "log/shard-0/0000000000000001.log".to_owned(), "log/shard-1/ffffffffffffffff.log".to_owned()];
         disk.put(&names[place], junk);
-        let _ = (recover(&disk, Zxid::ZERO, &tiny(2), CLUSTER).case, accept_loss(&disk, Zxid::new(0, 7), &tiny(2), CLUSTER).case);
+        let _ = (recover(&disk, after(Zxid::ZERO), &tiny(2), CLUSTER).case, accept_loss(&disk, after(Zxid::new(0, 7)), &tiny(2), CLUSTER).case);
     }
 }

@@ -3,10 +3,14 @@
 //! With the feature `mutants` and a fault's name in the environment variable `LOG_MUTANT` these same tests must fail.
 
 mod crash;
+mod cuts;
 mod damage;
 mod disk;
 mod driver;
 mod garbage;
+mod ensemble;
 mod golden;
+mod member;
+mod ranges;
 mod table;
 mod writing;

@@ -31,15 +31,15 @@ fn a_later_batch_that_lands_first_is_not_durable() {
     }
     let tickets = out.iter().map(|e| match e {
         DiskEffect::Append { ticket, .. } => *ticket,
-        DiskEffect::Script { .. } => panic!("a script"),
+        DiskEffect::Script { .. } | DiskEffect::Read { .. } => panic!("no append"),
     });
     let tickets = tickets.collect::<Vec<_>>();
     assert_eq!((tickets.len(), log.durable_zxid()), (2, Zxid::ZERO));
-    log.on_disk(DiskDone { ticket: tickets[1], result: Ok(()) }, &mut out);
+    log.on_disk(DiskDone::of(tickets[1], Ok(())), &mut out);
     assert_eq!(log.durable_zxid(), Zxid::ZERO);
-    log.on_disk(DiskDone { ticket: tickets[0], result: Ok(()) }, &mut out);
+    log.on_disk(DiskDone::of(tickets[0], Ok(())), &mut out);
     assert_eq!(log.durable_zxid(), Zxid::new(0, 2));
-    assert!(!log.on_disk(DiskDone { ticket: tickets[0], result: Ok(()) }, &mut out));
+    assert!(!log.on_disk(DiskDone::of(tickets[0], Ok(())), &mut out));
     assert_eq!(log.next_applicable(Zxid::new(0, 1)).unwrap().last(), Zxid::new(0, 1));
     assert!(log.next_applicable(Zxid::new(0, 1)).is_none());
     assert_eq!(log.next_applicable(Zxid::new(0, 2)).unwrap().records().count(), 1);

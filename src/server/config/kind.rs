@@ -36,6 +36,10 @@ pub enum Kind {
     Digest,
     /// One member of an ensemble.
     Server,
+    /// Numbers of servers with colons between them.
+    Group,
+    /// A whole number in hexadecimal digits.
+    Hex,
 }
 
 /// Highest number of a core that is accepted.
@@ -68,6 +72,8 @@ impl Kind {
             Kind::Cores => format!("numbers of cores from 0 to {CORE_MAX} with commas between them, or ranges as 2-5"),
             Kind::Digest => "user:base64 of the SHA-1 of user:password".into(),
             Kind::Server => "host:quorumPort:electionPort[:participant|observer][;[clientHost:]clientPort]".into(),
+            Kind::Group => "numbers of servers from 1 to 255 with : between them".into(),
+            Kind::Hex => "hexadecimal digits".into(),
         }
     }
 
@@ -84,6 +90,8 @@ impl Kind {
             Kind::Cores => cores(value).is_some(),
             Kind::Digest => is_digest(value),
             Kind::Server => super::server_line::parse(value).is_some(),
+            Kind::Group => group(value).is_some(),
+            Kind::Hex => hex(value).is_some(),
         }
     }
 }
@@ -131,6 +139,26 @@ pub fn cores(value: &str) -> Option<Vec<usize>> {
         }
     }
     Some(out)
+}
+
+/// The number of a server: 1 to 255, in plain digits.
+#[must_use]
+pub fn server_id(text: &str) -> Option<u8> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|id| digits && *id > 0)
+}
+
+/// The servers of a group.
+#[must_use]
+pub fn group(value: &str) -> Option<Vec<u8>> {
+    value.split(':').map(|id| server_id(id.trim())).collect()
+}
+
+/// A number in hexadecimal digits that a Java `long` holds and that isn't negative.
+#[must_use]
+pub fn hex(value: &str) -> Option<u64> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_hexdigit());
+    u64::from_str_radix(value, 16).ok().filter(|n| digits && i64::try_from(*n).is_ok())
 }
 
 fn core(text: &str) -> Option<usize> {
@@ -182,6 +210,18 @@ mod tests {
         for bad in ["", "a", "3-1", "1,,2", "4096", "1-", "0-99999999999999999999"] {
             assert_eq!(cores(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn server_numbers_groups_and_versions_are_plain_digits() {
+        assert_eq!((server_id("1"), server_id("255"), server_id("007")), (Some(1), Some(255), Some(7)));
+        for bad in ["", "0", "256", "-1", "+1", "one", "1 "] {
+            assert_eq!(server_id(bad), None, "{bad}");
+        }
+        assert_eq!(group("1: 2:255"), Some(vec![1, 2, 255]));
+        assert_eq!([group(""), group("1:"), group("1,2"), group("0")], [None, None, None, None]);
+        assert_eq!((hex("100000000"), hex("7fffffffffffffff")), (Some(1 << 32), Some(i64::MAX as u64)));
+        assert_eq!([hex(""), hex("0x1"), hex("-1"), hex("8000000000000000"), hex("g")], [None; 5]);
     }
 
     #[test]

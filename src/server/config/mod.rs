@@ -1,10 +1,13 @@
 //! Configuration: the text of a `zoo.cfg` and `-Dname=value` settings in, a typed [`Config`] and [`Finding`]s out.
 //!
 //! Guarantees: any text is accepted without a panic; every key of ZooKeeper 3.9 is known ([`keys`]) and none is ignored in
-//! silence; a configuration with an error is never handed out. Leaves to others: reading the file, resolving host names,
-//! looking at directories.
+//! silence; a configuration with an error is never handed out. Leaves to others: reading files ([`companion_names`] says which
+//! are wanted beside the first), resolving host names, looking at directories.
 
+mod dynamic;
 pub mod effective;
+mod ensemble;
+mod ensemble_rules;
 pub mod keys;
 pub mod kind;
 pub mod properties;
@@ -13,8 +16,11 @@ pub mod server_line;
 mod settings;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_ensemble;
 pub mod zoo_cfg;
 
+pub use ensemble::{Bootstrap, Ensemble};
 pub use zoo_cfg::{Config, LogFormat, LogLevel, LogSync, Placement};
 
 use std::collections::BTreeMap;
@@ -38,6 +44,41 @@ pub struct Input<'a> {
     pub overrides: &'a [(String, String)],
     /// Processor cores that the process may use.
     pub cores_available: usize,
+}
+
+/// A file that a configuration refers to, as whoever has a disk found it.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Companion<'a> {
+    /// Nobody looked, or there is none.
+    #[default]
+    Absent,
+    /// It is there, or should be, and can't be read.
+    Unreadable {
+        /// Its path.
+        name: &'a str,
+        /// What the system said.
+        why: &'a str,
+    },
+    /// Its content.
+    Read(ConfigFile<'a>),
+}
+
+/// The files that a configuration may refer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// What `dynamicConfigFile` names: the members of the ensemble.
+    pub dynamic: Companion<'a>,
+    /// `myid` in `dataDir`: which member this server is.
+    pub my_id: Companion<'a>,
+}
+
+/// Paths of the files that a configuration refers to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CompanionNames {
+    /// What `dynamicConfigFile` says.
+    pub dynamic: Option<String>,
+    /// `myid` in `dataDir`.
+    pub my_id: Option<String>,
 }
 
 /// Where a value comes from.
@@ -124,9 +165,12 @@ pub(crate) struct Idle {
 #[derive(Clone, Debug)]
 pub struct Checked {
     config: Config,
-    origins: BTreeMap<&'static str, Origin>,
+    origins: BTreeMap<String, Origin>,
     idle: Vec<Idle>,
     findings: Vec<Finding>,
+    /// What `dynamicConfigFile` and `standaloneEnabled` say; their effect is in the ensemble.
+    dynamic: Option<String>,
+    standalone_enabled: bool,
 }
 
 impl Checked {
@@ -157,14 +201,32 @@ impl Checked {
     }
 }
 
-/// Looks at a configuration.
+/// Which files a configuration refers to; they are handed to [`check_with`].
+#[must_use]
+pub fn companion_names(input: &Input<'_>) -> CompanionNames {
+    let settings = settings::gather(input, &Beside::default(), &mut Vec::new());
+    let value = |name: &str| settings.get(name).map(|setting| setting.value.clone());
+    let my_id = value("dataDir").map(|dir| format!("{}/{}", dir.trim_end_matches('/'), ensemble_rules::MY_ID));
+    CompanionNames { dynamic: value("dynamicConfigFile"), my_id }
+}
+
+/// Looks at a configuration that refers to no other file.
 #[must_use]
 pub fn check(input: &Input<'_>) -> Checked {
+    check_with(input, &Beside::default())
+}
+
+/// Looks at a configuration and the files it refers to.
+#[must_use]
+pub fn check_with(input: &Input<'_>, beside: &Beside<'_>) -> Checked {
     let mut findings = Vec::new();
-    let settings = settings::gather(input, &mut findings);
-    let idle = settings::judge(&settings, &mut findings);
-    let (config, origins) = zoo_cfg::build(&settings, input.cores_available, &mut findings);
-    // Findings of one place stand together; those without a line come last.
-    findings.sort_by_key(|finding| finding.line.unwrap_or(usize::MAX));
-    Checked { config, origins, idle, findings }
+    let settings = settings::gather(input, beside, &mut findings);
+    let (config, origins) = zoo_cfg::build(&settings, beside, input.cores_available, &mut findings);
+    let dynamic = settings.get("dynamicConfigFile").map(|setting| setting.value.clone());
+    let standalone_enabled = settings.get("standaloneEnabled").and_then(|setting| kind::boolean(&setting.value)).unwrap_or(true);
+    let idle = settings::judge(&settings, config.ensemble.is_some(), &mut findings);
+    // Findings of one file stand together and in the order of its lines; those without a line come last.
+    let main = input.file.map(|file| file.name);
+    findings.sort_by_key(|finding| (finding.line.is_none(), Some(finding.file.as_str()) != main, finding.line));
+    Checked { config, origins, idle, findings, dynamic, standalone_enabled }
 }

@@ -2,7 +2,7 @@
 
 use super::settings::{Setting, Settings, finding};
 use super::zoo_cfg::{LogLevel, Placement, SEGMENT_KB_MAX, SEGMENT_KB_MIN, SNAP_RETAIN_MIN, WORDS_DEFAULT};
-use super::{Finding, Level, Origin, kind, server_line};
+use super::{Finding, Level, Origin, kind};
 use crate::base::limits::FRONTS_MAX;
 use crate::server::words::{Word, WordSet};
 use std::collections::BTreeMap;
@@ -13,14 +13,14 @@ const FRONTS_DEFAULT_MAX: usize = 16;
 /// Reads typed values and remembers where each came from.
 pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) origins: BTreeMap<&'static str, Origin>,
+    pub(super) origins: BTreeMap<String, Origin>,
     pub(super) findings: &'a mut Vec<Finding>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn set(&mut self, name: &'static str) -> Option<&'a Setting> {
         let setting = self.settings.get(name)?;
-        self.origins.insert(setting.key.name, setting.origin.clone());
+        self.origins.insert(setting.key.name.to_owned(), setting.origin.clone());
         Some(setting)
     }
 
@@ -52,11 +52,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Address and port for clients: their own keys, or the client part of a lone `server.N` line.
-pub(super) fn client_address(r: &mut Reader<'_>) -> (Option<String>, u16) {
-    let member = lone_member(r);
+/// What a `server.N` line says about the client address of its server: where it stands, host and port.
+pub(super) type OwnLine = (Origin, Option<String>, u16);
+
+/// Address and port for clients: their own keys, or the client part of this server's `server.N` line. Said twice they must
+/// agree, but the wildcard address gives way to a host, as in ZooKeeper.
+pub(super) fn client_address(r: &mut Reader<'_>, member: Option<OwnLine>) -> (Option<String>, u16) {
     let (member_host, member_port) = member.clone().map_or((None, None), |(_, host, port)| (host, Some(port)));
-    let host = r.text("clientPortAddress").map(str::to_owned);
+    let mut host = r.text("clientPortAddress").map(str::to_owned);
     let port = r.set("clientPort").map(|setting| kind::int(&setting.value).and_then(|n| u16::try_from(n).ok()).unwrap_or(0));
     let from_command_line = |r: &Reader<'_>, key: &str| r.origins.get(key) == Some(&Origin::CommandLine);
     if let Some((origin, ..)) = &member {
@@ -66,6 +69,9 @@ pub(super) fn client_address(r: &mut Reader<'_>) -> (Option<String>, u16) {
         {
             r.error(origin, format!("the client port {other} differs from `clientPort`, which is {own}; keep one of them"));
         }
+        if member_host.is_some() && host.as_deref().is_some_and(is_wildcard) && !from_command_line(r, "clientPortAddress") {
+            host = None;
+        }
         if let (Some(own), Some(other)) = (&host, &member_host)
             && own != other
             && !from_command_line(r, "clientPortAddress")
@@ -73,10 +79,10 @@ pub(super) fn client_address(r: &mut Reader<'_>) -> (Option<String>, u16) {
             r.error(origin, format!("the client address {other} differs from `clientPortAddress`, which is {own}; keep one of them"));
         }
         if port.is_none() {
-            r.origins.insert("clientPort", origin.clone());
+            r.origins.insert("clientPort".to_owned(), origin.clone());
         }
         if host.is_none() && member_host.is_some() {
-            r.origins.insert("clientPortAddress", origin.clone());
+            r.origins.insert("clientPortAddress".to_owned(), origin.clone());
         }
     }
     if port.or(member_port).is_none() && !r.settings.refused("clientPort") {
@@ -85,25 +91,9 @@ pub(super) fn client_address(r: &mut Reader<'_>) -> (Option<String>, u16) {
     (host.or(member_host), port.or(member_port).unwrap_or(0))
 }
 
-/// The one `server.N` line with a client part, if there is one: its origin, host and port. Several lines are an ensemble.
-fn lone_member(r: &mut Reader<'_>) -> Option<(Origin, Option<String>, u16)> {
-    let members: Vec<(&str, &Setting)> = r.settings.of_pattern("server.*").collect();
-    let (name, setting) = *members.first()?;
-    r.origins.insert("server.*", setting.origin.clone());
-    if members.len() > 1 {
-        let text =
-            format!("{} `server.N` lines: an ensemble is not built yet; a server runs alone with one such line or none", members.len());
-        r.error(&setting.origin, text);
-        return None;
-    }
-    let line = server_line::parse(&setting.value)?;
-    if line.observer {
-        r.error(&setting.origin, format!("`{name}` is an observer; an ensemble of observers only can't decide anything"));
-    }
-    let text = format!("`{name}` is the only member, so the server runs alone, as ZooKeeper does");
-    r.findings.push(finding(Level::Info, &setting.origin, text));
-    let (host, port) = line.client?;
-    Some((setting.origin.clone(), host, port))
+/// Whether a host stands for every address of the machine.
+pub(super) fn is_wildcard(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "::" | "0:0:0:0:0:0:0:0")
 }
 
 pub(super) fn directories(r: &mut Reader<'_>) -> (String, String) {
@@ -156,7 +146,7 @@ pub(super) fn segment_kb(r: &mut Reader<'_>) -> u64 {
         return r.int("ringkeeper.log.segment.kb", hint);
     }
     if let Some(origin) = r.origins.get("preAllocSize").cloned() {
-        r.origins.insert("ringkeeper.log.segment.kb", origin.clone());
+        r.origins.insert("ringkeeper.log.segment.kb".to_owned(), origin.clone());
         if hint != hinted {
             r.findings.push(finding(
                 Level::Info,

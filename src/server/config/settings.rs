@@ -3,7 +3,7 @@
 
 use super::keys::{self, Fate, Key};
 use super::kind::Kind;
-use super::{Finding, Idle, Input, Level, Origin, properties};
+use super::{Beside, Finding, Idle, Input, Level, Origin, dynamic, properties};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Unknown keys for which a near one is looked for; beyond that the warning comes without it.
@@ -38,6 +38,11 @@ impl Settings {
         self.refused.contains(name)
     }
 
+    /// Whether a key that begins with `stem` was set to a value that isn't accepted.
+    pub(super) fn refused_any(&self, stem: &str) -> bool {
+        self.refused.iter().any(|name| name.starts_with(stem))
+    }
+
     /// All settings of a pattern, with their names.
     pub(super) fn of_pattern<'a>(&'a self, pattern: &'a str) -> impl Iterator<Item = (&'a str, &'a Setting)> {
         self.accepted.iter().filter(move |(_, setting)| setting.key.name == pattern).map(|(name, setting)| (name.as_str(), setting))
@@ -60,9 +65,12 @@ pub(super) fn shown<'a>(name: &str, value: &'a str) -> &'a str {
     if secret { "(not shown)" } else { value }
 }
 
+/// What was said so far: value and place by name without the prefix.
+pub(super) type Said = BTreeMap<String, (String, Origin)>;
+
 /// Reads everything that was said; unknown keys, duplicates and bad values become findings and are left out.
-pub(super) fn gather(input: &Input<'_>, findings: &mut Vec<Finding>) -> Settings {
-    let mut said: BTreeMap<String, (String, Origin)> = BTreeMap::new();
+pub(super) fn gather(input: &Input<'_>, beside: &Beside<'_>, findings: &mut Vec<Finding>) -> Settings {
+    let mut said = Said::new();
     match input.file {
         None => said.extend(built_in()),
         Some(file) => {
@@ -80,6 +88,7 @@ pub(super) fn gather(input: &Input<'_>, findings: &mut Vec<Finding>) -> Settings
     for (name, value) in input.overrides {
         say(&mut said, name, value, Origin::CommandLine, findings);
     }
+    dynamic::add(&mut said, beside.dynamic, findings);
     let mut near_left = NEAREST_MAX;
     let mut settings = Settings::default();
     for (name, (value, origin)) in said {
@@ -114,24 +123,38 @@ fn unknown(name: &str, near: Option<&str>) -> String {
     }
 }
 
-fn say(said: &mut BTreeMap<String, (String, Origin)>, name: &str, value: &str, origin: Origin, findings: &mut Vec<Finding>) {
+/// Takes one setting; the last of equal names holds, and of equal servers none.
+pub(super) fn say(said: &mut Said, name: &str, value: &str, origin: Origin, findings: &mut Vec<Finding>) {
     let plain = keys::plain_name(name.trim()).to_owned();
     if let Some((_, earlier)) = said.get(&plain)
         && std::mem::discriminant(earlier) == std::mem::discriminant(&origin)
     {
-        let text = format!("`{plain}` is set again; this last value holds, not that of {earlier}");
-        findings.push(finding(Level::Warning, &origin, text));
+        let member = keys::find(&plain).is_some_and(|key| key.name == "server.*");
+        let (level, text) = if member {
+            (Level::Error, format!("`{plain}` is a second server of that number, the first is at {earlier}; give each its own"))
+        } else {
+            (Level::Warning, format!("`{plain}` is set again; this last value holds, not that of {earlier}"))
+        };
+        findings.push(finding(level, &origin, text));
     }
     said.insert(plain, (value.trim().to_owned(), origin));
 }
 
+/// Why a key of an ensemble does nothing.
+const ALONE: &str = "it only counts between the servers of an ensemble, and this server stands alone";
+
 /// Tells the fate of every setting that isn't simply honoured, and returns those without effect.
-pub(super) fn judge(settings: &Settings, findings: &mut Vec<Finding>) -> Vec<Idle> {
+pub(super) fn judge(settings: &Settings, in_ensemble: bool, findings: &mut Vec<Finding>) -> Vec<Idle> {
     let mut idle = Vec::new();
     for (name, setting) in &settings.accepted {
         let value = shown(name, &setting.value);
-        let told = match setting.key.fate {
-            Fate::Honoured => literal(name, setting).map(|text| (Level::Warning, text)),
+        let fate = match setting.key.fate {
+            Fate::InEnsemble if in_ensemble => Fate::Honoured,
+            Fate::InEnsemble => Fate::NoMeaning(ALONE),
+            fate => fate,
+        };
+        let told = match fate {
+            Fate::Honoured | Fate::InEnsemble => literal(name, setting).map(|text| (Level::Warning, text)),
             Fate::NoMeaning(why) => Some((Level::Info, format!("`{name}` is accepted and has no meaning here: {why}"))),
             Fate::Later(off) if is_off(setting, off) => None,
             Fate::Refused(off) if is_off(setting, off) => None,
@@ -142,7 +165,7 @@ pub(super) fn judge(settings: &Settings, findings: &mut Vec<Finding>) -> Vec<Idl
             Fate::Refused(off) => Some((Level::Error, refusal(name, value, setting.key, off))),
         };
         findings.extend(told.map(|(level, text)| finding(level, &setting.origin, text)));
-        if setting.key.fate != Fate::Honoured {
+        if fate != Fate::Honoured {
             idle.push(Idle { name: name.clone(), value: value.to_owned(), origin: setting.origin.clone() });
         }
     }

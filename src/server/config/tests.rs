@@ -62,11 +62,12 @@ fn a_member_of_the_sample_file_runs_alone() {
 fn the_template_of_a_stateful_set_is_understood_to_the_last_key() {
     let template = "dataLogDir=/datalog\ntickTime=2000\ninitLimit=300\nsyncLimit=10\nmaxClientCnxns=2000\nmaxTimeToWaitForEpoch=2000\n\
         maxSessionTimeout=60000000\nsnapCount=3000000\npreAllocSize=131072\nautopurge.purgeInterval=1\nautopurge.snapRetainCount=10\n\
-        leaderServes=yes\nstandaloneEnabled=false\n4lw.commands.whitelist=*\nskipACL=true\nfastleader.maxNotificationInterval=10000\n\
+        leaderServes=yes\nstandaloneEnabled=false\nserver.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888\n4lw.commands.whitelist=*\nskipACL=true\nfastleader.maxNotificationInterval=10000\n\
         group.1=1:2:3\nweight.1=10\njute.maxbuffer=8388608\n";
-    let checked = checked(template);
+    let checked = super::tests_ensemble::member(1, &format!("{MINIMAL}{template}"), &[]);
     assert!(checked.findings().iter().all(|f| !f.text.contains("unknown")), "{:#?}", checked.findings());
     let config = checked.into_config().unwrap().0;
+    assert!(config.ensemble.as_ref().is_some_and(|ensemble| ensemble.init_ms == 600_000 && ensemble.sync_ms == 20_000));
     assert_eq!((config.max_session_timeout_ms, config.max_client_cnxns, config.snap_count), (60_000_000, Some(2000), 3_000_000));
     assert_eq!((config.frame_bytes_max, config.log_segment_kb, config.data_log_dir.as_str()), (8 << 20, 131_072, "/datalog"));
     // Exactly `yes` switches ACLs off, in ZooKeeper as here.
@@ -101,10 +102,10 @@ fn a_template_with_metrics_and_audit_starts_with_warnings() {
 #[test]
 fn a_template_with_tls_and_several_servers_is_refused_with_every_reason() {
     let template = "secureClientPort=2282\nserverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsslQuorum=true\n\
-        ssl.keyStore.location=/k.p12\nssl.quorum.trustStore.location=/t.p12\nserver.1=a:2888:3888;2181\nserver.2=b:2888:3888;2181\n";
+        ssl.keyStore.location=/k.p12\nssl.quorum.trustStore.location=/t.p12\nserver.1=a:2888:3888;2181\nserver.2=b:2888:3888;2181|c:1:2\n";
     let found = checked(template);
     let refused: Vec<usize> = found.findings().iter().filter(|f| f.level == Level::Error).filter_map(|f| f.line).collect();
-    assert_eq!(refused, [5, 8]);
+    assert_eq!(refused, [5, 9]);
     assert!(found.findings().iter().all(|f| !f.text.contains("unknown")));
 }
 
@@ -118,8 +119,6 @@ fn a_file_with_security_switched_on_is_refused_until_that_is_built() {
         "sessionRequireClientSASLAuth=true",
         "zookeeper.sessionRequireClientSASLAuth=true",
         "enforce.auth.enabled=true",
-        "dynamicConfigFile=/d/zoo.cfg.dynamic",
-        "peerType=observer",
         "db.autocreate=false",
         "oraclePath=/o",
     ] {
@@ -135,7 +134,8 @@ fn what_is_switched_off_is_as_good_as_not_there() {
         "enforce.auth.enabled=False",
         "admin.enableServer=false",
         "reconfigEnabled=false",
-        "peerType=participant",
+        "standaloneEnabled=true",
+        "leaderServes=yes",
         "db.autocreate=true",
         "request_throttle_max_requests=0",
         "largeRequestThreshold=-1",
@@ -232,15 +232,17 @@ fn the_command_line_goes_before_the_file_with_and_without_prefix() {
 }
 
 #[test]
-fn several_servers_are_an_ensemble_and_refused() {
-    let found = checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888\n");
-    assert!(found.is_refused());
-    assert!(found.findings()[0].text.starts_with("3 `server.N` lines: an ensemble is not built yet"), "{:?}", found.findings());
+fn the_client_part_of_a_lone_line_counts_and_must_agree() {
     let error = |more: &str| checked(more).findings().iter().any(|f| f.level == Level::Error);
     assert!(error("server.1=a:2888:3888:observer"));
     assert!(error("server.1=a:2888:3888;2182"), "a client port that differs from clientPort");
     assert!(!error("server.1=a:2888:3888;2181"));
     assert!(!check_with(&format!("{MINIMAL}server.1=a:2888:3888;2182"), &[("clientPort", "0")], 2).is_refused());
+    assert!(accepted("server.1=a:2888:3888;2181").ensemble.is_none());
+    // As in ZooKeeper, the wildcard gives way to the host of the line, and two hosts contradict each other.
+    let of_line = accepted("clientPortAddress=0.0.0.0\nserver.1=a:2888:3888;a:2181").client_host;
+    assert_eq!(of_line.as_deref(), Some("a"));
+    assert!(error("clientPortAddress=b\nserver.1=a:2888:3888;a:2181"));
 }
 
 #[test]
@@ -308,8 +310,25 @@ fn the_documentation_shows_the_catalogue() {
 /// Texts that are nearly configurations.
 fn almost_a_configuration() -> impl Strategy<Value = Vec<u8>> {
     let names: Vec<&str> = keys::all().map(|key| key.stem()).chain(["", "zookeeper.", "nonsense"]).collect();
-    let values =
-        ["", "1", "-1", "true", "yes", "*", "0x10", "99999999999999999999", "a:1:2;3", "[::1]:1:2", "\\u00", "\\", "ü", "a:b", "2-5,"];
+    let values = [
+        "",
+        "1",
+        "-1",
+        "true",
+        "yes",
+        "*",
+        "0x10",
+        "99999999999999999999",
+        "a:1:2;3",
+        "[::1]:1:2",
+        "b:1:2:observer",
+        "1:2:3",
+        "\\u00",
+        "\\",
+        "ü",
+        "a:b",
+        "2-5,",
+    ];
     let line = (prop::sample::select(names), "[ =:\\t]{0,3}", prop::sample::select(values.to_vec()), "[0-9]{0,2}", "(\n|\r\n|\\\\\n|\r|)");
     let lines = prop::collection::vec(line, 0..40);
     (lines, prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)).prop_map(|(lines, flips)| {
@@ -328,7 +347,12 @@ fn almost_a_configuration() -> impl Strategy<Value = Vec<u8>> {
 /// Whatever the text, a verdict comes out that agrees with itself.
 fn judge(bytes: &[u8]) {
     let input = Input { file: Some(ConfigFile { name: "f", bytes }), overrides: &[], cores_available: 2 };
-    let checked = check(&input);
+    // The file itself stands in for the others, too.
+    let beside =
+        Beside { dynamic: Companion::Read(ConfigFile { name: "d.1", bytes }), my_id: Companion::Read(ConfigFile { name: "m", bytes }) };
+    assert!(!render_effective(&super::check_with(&input, &beside)).is_empty());
+    let my_id = Companion::Read(ConfigFile { name: "m", bytes: b"1" });
+    let checked = super::check_with(&input, &Beside { my_id, ..beside });
     assert!(!render_effective(&checked).is_empty());
     let refused = checked.is_refused();
     match checked.into_config() {
@@ -336,6 +360,10 @@ fn judge(bytes: &[u8]) {
             assert!(!refused && findings.iter().all(|f| f.level < Level::Error));
             assert!(!config.data_dir.is_empty() && config.tick_ms > 0 && config.words.contains(Word::Srvr));
             assert!(config.min_session_timeout_ms <= config.max_session_timeout_ms);
+            if let Some(ensemble) = &config.ensemble {
+                assert!(ensemble.membership.get(ensemble.me).is_some() && ensemble.silence_ms >= 3 * ensemble.pulse_interval_ms);
+                assert!(ensemble.membership.is_quorum(&ensemble.membership.voters().collect()) && !ensemble.founder);
+            }
             assert!((1..=16).contains(&config.log_shards) && config.fronts >= 1);
             assert!((SEGMENT_KB_MIN..=SEGMENT_KB_MAX).contains(&config.log_segment_kb));
         }

@@ -4,7 +4,7 @@
 
 use super::rules::{self, Reader};
 use super::settings::Settings;
-use super::{Finding, Origin, kind};
+use super::{Beside, Ensemble, Finding, Origin, ensemble_rules, kind};
 use crate::base::limits::FRAME_BYTES_DEFAULT;
 use crate::server::words::{Word, WordSet};
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ pub enum LogLevel {
     Trace,
 }
 
-/// The configuration of one standalone server.
+/// The configuration of one server.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// Directory of identity and snapshots, as written (relative to the working directory).
@@ -138,18 +138,26 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Least weight of a log line that is written.
     pub log_level: LogLevel,
+    /// The ensemble that this server belongs to; `None` is a standalone server.
+    pub ensemble: Option<Ensemble>,
 }
 
 /// Settings as a configuration, and where each value comes from. Contradictions become findings.
-pub(super) fn build(settings: &Settings, cores_available: usize, findings: &mut Vec<Finding>) -> (Config, BTreeMap<&'static str, Origin>) {
+pub(super) fn build(
+    settings: &Settings,
+    beside: &Beside<'_>,
+    cores_available: usize,
+    findings: &mut Vec<Finding>,
+) -> (Config, BTreeMap<String, Origin>) {
     let mut r = Reader { settings, origins: BTreeMap::new(), findings };
-    let (client_host, client_port) = rules::client_address(&mut r);
+    let members = ensemble_rules::members(&mut r, beside);
+    let (client_host, client_port) = rules::client_address(&mut r, members.own_line());
     let (data_dir, data_log_dir) = rules::directories(&mut r);
     let tick_ms = r.int("tickTime", 3000);
     let (min_session_timeout_ms, max_session_timeout_ms) = rules::session_timeouts(&mut r, tick_ms);
     let (placement, fronts) = rules::placement(&mut r, cores_available);
     let never = |n: i64| u64::try_from(n).ok().filter(|n| *n > 0);
-    let config = Config {
+    let mut config = Config {
         data_dir,
         data_log_dir,
         client_host,
@@ -189,6 +197,8 @@ pub(super) fn build(settings: &Settings, cores_available: usize, findings: &mut 
         cores: r.text("ringkeeper.cores").and_then(kind::cores).unwrap_or_default(),
         log_format: if r.text("ringkeeper.log.format") == Some("json") { LogFormat::Json } else { LogFormat::Text },
         log_level: rules::log_level(&mut r),
+        ensemble: None,
     };
+    config.ensemble = ensemble_rules::ensemble(&mut r, members, &config);
     (config, r.origins)
 }

@@ -1,6 +1,6 @@
 //! What is committed is applied in zxid order; watches fire while it is, and only then do replies leave (T1).
 
-use super::conns::{Conns, Refused, Waiting, WriteKind};
+use super::conns::{Conn, Conns, Refused, Waiting, WriteKind};
 use super::replies::{Answer, latency_ms, write_name};
 use super::snapshots::Snapshots;
 use super::stats::Stats;
@@ -11,6 +11,7 @@ use crate::base::memory::BatchMemory;
 use crate::invariant;
 use crate::log::Record;
 use crate::model::acl::{permits, perms};
+use crate::model::error_code::ErrorCode;
 use crate::model::image::NodeImage;
 use crate::model::op_code::OpCode;
 use crate::model::request::{Connected, CreateOp};
@@ -64,14 +65,10 @@ impl<M> ApplySink for Firing<'_, M> {
 }
 
 impl<M: BatchMemory> Keeper<M> {
-    /// A standalone server is an ensemble of one: what is durable here is durable on a quorum, and so committed.
-    fn committed(&self) -> Zxid {
-        self.log.durable_zxid()
-    }
-
     pub(super) fn commit_and_apply(&mut self, cx: &mut Cx<'_, M>) {
         self.stats.turns += 1;
         let committed = if mutant!("ack-before-durable") { self.proposed } else { self.committed() };
+        self.log.set_committed(committed);
         while let Some(batch) = self.log.next_applicable(committed) {
             let mut body_len = batch.body().len();
             for record in batch.records() {
@@ -83,12 +80,13 @@ impl<M: BatchMemory> Keeper<M> {
                 // The batch's bytes count once, with its first record.
                 self.snapshots.on_applied(std::mem::take(&mut body_len));
             }
+            self.keep_digest();
         }
     }
 
     /// Answers whoever waited for what is applied now.
-    fn open_gates(&mut self, cx: &mut Cx<'_, M>) {
-        while let Some(gate) = self.gates.front().copied().filter(|g| g.at <= self.applied) {
+    pub(super) fn open_gates(&mut self, cx: &mut Cx<'_, M>) {
+        while let Some(gate) = self.gates.front().copied().filter(|g| self.is_due(g.due)) {
             self.gates.pop_front();
             if let Some(idx) = self.conns.find(gate.conn) {
                 self.drain(cx, idx);
@@ -98,7 +96,8 @@ impl<M: BatchMemory> Keeper<M> {
 
     fn apply(&mut self, cx: &mut Cx<'_, M>, record: &Record<'_>) {
         let head = record.head();
-        invariant!(head.zxid.0 == self.applied.0 + 1, "{} is applied after {}", head.zxid, self.applied);
+        let follows = self.applied.next() == Some(head.zxid) || (head.zxid.epoch() > self.applied.epoch() && head.zxid.counter() == 1);
+        invariant!(follows, "{} is applied after {}", head.zxid, self.applied);
         let waiter = self.waiter(head.session, head.zxid);
         if mutant!("reply-before-watch")
             && let Some(idx) = waiter
@@ -147,8 +146,9 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// The connection of a session that is closed goes too, unless it waits for the answer to its own closeSession.
     fn end_session(&mut self, cx: &mut Cx<'_, M>, session: SessionId) {
+        self.disown(session);
         let Some(idx) = self.sessions.apply_close(session) else { return };
-        let asked = self.conns.get(idx).is_some_and(|c| c.queue.iter().any(|w| matches!(w, Waiting::Write { kind: WriteKind::Close, .. })));
+        let asked = self.conns.get(idx).is_some_and(Conn::waits_for_its_close);
         if !asked {
             self.watches.drop_conn(idx);
             replies::close(&mut self.conns, cx.fx, idx);
@@ -222,15 +222,14 @@ impl<M: BatchMemory> Keeper<M> {
     /// Answers everything at the head of a connection's queue whose time has come.
     pub(super) fn drain(&mut self, cx: &mut Cx<'_, M>, idx: u32) {
         loop {
-            let Some(conn) = self.conns.get_mut(idx) else { return };
-            let due = match conn.queue.front() {
-                None | Some(Waiting::Write { .. }) => false,
-                Some(Waiting::Refused { at, .. } | Waiting::Sync { at, .. }) => *at <= self.applied,
-                Some(Waiting::Later { .. }) => true,
-            };
-            if !due {
+            let Some(conn) = self.conns.get(idx) else { return };
+            let Some(first) = conn.queue.front() else { return };
+            let is_read = matches!(first, Waiting::Later { .. });
+            let due = first.due();
+            if !is_read && !due.is_some_and(|due| self.is_due(due)) {
                 return;
             }
+            let Some(conn) = self.conns.get_mut(idx) else { return };
             match conn.queue.pop_front() {
                 Some(Waiting::Refused { xid, refusal, received_ns, .. }) => self.answer_refused(cx, idx, xid, refusal, received_ns),
                 Some(Waiting::Sync { xid, path, received_ns, .. }) => {
@@ -239,6 +238,7 @@ impl<M: BatchMemory> Keeper<M> {
                         r.put_buffer(path.as_deref());
                     });
                 }
+                Some(Waiting::Attach { timeout_ms, with_read_only, .. }) => self.answer_attach(cx, idx, timeout_ms, with_read_only),
                 Some(Waiting::Later { xid, op, len, received_ns }) => {
                     let mut body = std::mem::take(&mut self.scratch);
                     body.clear();
@@ -246,7 +246,7 @@ impl<M: BatchMemory> Keeper<M> {
                     self.execute(cx, idx, xid, op, &body, received_ns);
                     self.scratch = body;
                 }
-                Some(Waiting::Write { .. }) | None => return,
+                Some(Waiting::Write { .. } | Waiting::Forwarded { .. }) | None => return,
             }
         }
     }
@@ -260,6 +260,11 @@ impl<M: BatchMemory> Keeper<M> {
             Refused::Last(code) => {
                 replies::answer(conns, stats, cx, idx, Answer::error(xid, replies::NO_ZXID, code, received_ns).last(), |_| {});
             }
+            Refused::Moved => {
+                let head = Answer::error(xid, zxid, ErrorCode::SessionMoved, received_ns).last();
+                replies::answer(conns, stats, cx, idx, head, |_| {});
+            }
+            Refused::HangUp => replies::close(conns, cx.fx, idx),
             Refused::Multi { failed_idx, code, count } => {
                 let head = Answer::ok(xid, zxid, received_ns);
                 replies::answer(conns, stats, cx, idx, head, |reply| reply.put_failed_multi(count, failed_idx, code));

@@ -1,11 +1,14 @@
 //! Connections come, get their session, and go.
 
-use super::conns::{Phase, Waiting, WriteKind};
+use super::conns::{Due, Phase, Waiting, WriteKind};
+use super::ensemble::Duty;
 use super::{Cx, Keeper, replies};
 use crate::base::ids::{ConnId, SessionId};
 use crate::base::memory::BatchMemory;
+use crate::base::time::Now;
 use crate::model::request::{Connect, Connected};
 use crate::model::txn::{OpRef, PASSWORD_BYTES};
+use crate::server::mail::Then;
 use crate::wire::client::connect::decode_connect;
 use std::net::SocketAddr;
 
@@ -31,7 +34,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.watches.drop_conn(idx);
         if let Some(conn) = self.conns.remove(idx) {
             self.sessions.detach(conn.session, idx);
-            if conn.phase == Phase::Joining {
+            if self.joining.get(&conn.session) == Some(&idx) {
                 self.joining.remove(&conn.session);
             }
         }
@@ -39,6 +42,12 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// The handshake (ZooKeeper: `ZooKeeperServer.processConnectRequest`).
     pub(super) fn on_connect(&mut self, cx: &mut Cx<'_, M>, id: ConnId, body: &[u8], received_ns: u64) {
+        if self.conns.find(id).is_none() {
+            // It was opened before this keeper began anew from a snapshot.
+            let outbox = cx.fx.outboxes.of(id.front());
+            let from = outbox.bytes.len();
+            return outbox.book(id, from, 0, Then::Close);
+        }
         let Some(idx) = self.ready_to_hear(id, body.len()) else { return };
         self.stats.connect_requests += 1;
         let connect = match decode_connect(body) {
@@ -51,10 +60,16 @@ impl<M: BatchMemory> Keeper<M> {
             let text = format!("the client has seen zxid {seen}, this server has applied {applied}: it must ask another server");
             return self.hang_up(cx, idx, &text);
         }
+        if self.serves_read_only(cx.now.mono) {
+            return self.connect_read_only(cx, idx, &connect);
+        }
+        if self.duty() == Duty::Nothing {
+            return self.hang_up(cx, idx, "this server follows no leader and leads nobody: it serves once that changes");
+        }
         if connect.session == SessionId::NONE {
             self.new_session(cx, idx, &connect, received_ns);
         } else {
-            self.resume_session(cx, idx, &connect);
+            self.resume_session(cx, idx, &connect, received_ns);
         }
     }
 
@@ -76,49 +91,112 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     fn new_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>, received_ns: u64) {
-        if self.refuses_writes() {
+        if self.duty() == Duty::Decide && self.refuses_writes() {
             return self.hang_up(cx, idx, "no session can be created while the log takes no writes");
         }
         let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
         let session = self.sessions.next_id(cx.now.wall_ms);
         let mut password = [0; PASSWORD_BYTES];
         self.prng.fill(&mut password);
+        let kind = WriteKind::Session { with_read_only: connect.read_only.is_some() };
+        let Some(conn) = self.conns.get_mut(idx) else { return };
+        conn.phase = Phase::Joining;
+        conn.session = session;
+        if self.duty() == Duty::Forward {
+            self.joining.insert(session, idx);
+            return self.forward_session(cx, idx, (session, timeout_ms), &password, kind, received_ns);
+        }
+        self.own_here(session);
         self.ops.clear();
         self.ops.push(OpRef::CreateSession { timeout_ms, password: &password });
         let zxid = self.propose(cx, session, 0);
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        conn.phase = Phase::Joining;
-        conn.session = session;
-        let kind = WriteKind::Session { with_read_only: connect.read_only.is_some() };
         conn.queue.push_back(Waiting::Write { zxid, xid: 0, kind, received_ns });
         self.joining.insert(session, idx);
     }
 
-    fn resume_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>) {
-        let session = connect.session;
-        // Whoever holds the session on this server is closed before the password is looked at (ZooKeeper does so too).
+    fn resume_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>, received_ns: u64) {
         self.stats.revalidated += 1;
-        let alive = self.sessions.get(session).is_some()
-            && !self.prep.is_closing(session)
-            && self.sessions.check_password(session, connect.password);
         let with_read_only = connect.read_only.is_some();
-        if !alive {
-            let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
-            return replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &gone, with_read_only);
+        if self.duty() == Duty::Forward {
+            if let Some(conn) = self.conns.get_mut(idx) {
+                conn.phase = Phase::Joining;
+                conn.session = connect.session;
+            }
+            // Whoever holds the session here is closed at once: what it sends later mustn't be forwarded behind what the new one sends.
+            if self.sessions.check_password(connect.session, connect.password)
+                && let Some(old) = self.sessions.get(connect.session).and_then(|known| known.conn)
+                && old != idx
+            {
+                self.sessions.detach(connect.session, old);
+                self.watches.drop_conn(old);
+                replies::close(&mut self.conns, cx.fx, old);
+            }
+            let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
+            return self.forward_attach(cx, idx, (connect.session, timeout_ms), connect.password, with_read_only, received_ns);
         }
-        let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
-        self.sessions.renegotiate(session, timeout_ms, cx.now.mono);
+        let timeout_ms = self.judge_attach(cx.now, connect.session, connect.password, connect.timeout_ms);
+        let due = self.judged_now();
+        self.attach(cx, idx, connect.session, timeout_ms, due, with_read_only);
+    }
+
+    /// Whether a session may go on, and with which timeout; its timer starts anew then.
+    pub(super) fn judge_attach(&mut self, now: Now, session: SessionId, password: &[u8], timeout_ms: i32) -> Option<u32> {
+        let alive =
+            self.sessions.get(session).is_some() && !self.prep.is_closing(session) && self.sessions.check_password(session, password);
+        if !alive {
+            return None;
+        }
+        let timeout_ms = self.sessions.negotiate(timeout_ms);
+        self.sessions.renegotiate(session, timeout_ms, now.mono);
+        Some(timeout_ms)
+    }
+
+    /// Gives the connection its session, or learns that there is none. The answer waits until what was judged is committed: a
+    /// session that a crash brings back must not have been called gone.
+    pub(super) fn attach(
+        &mut self,
+        cx: &mut Cx<'_, M>,
+        idx: u32,
+        session: SessionId,
+        timeout_ms: Option<u32>,
+        due: Due,
+        with_read_only: bool,
+    ) {
+        if let Some(conn) = self.conns.get_mut(idx) {
+            conn.phase = Phase::Joining;
+            if timeout_ms.is_some() {
+                conn.session = session;
+            }
+        }
+        if timeout_ms.is_some() {
+            self.own_here(session);
+            self.hold_session(cx, idx, session);
+        }
+        self.answer_when_due(cx, idx, Waiting::Attach { due, timeout_ms, with_read_only });
+    }
+
+    /// The connection speaks for the session here; whoever did before is closed at once.
+    fn hold_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, session: SessionId) {
         if let Some(old) = self.sessions.attach(session, idx)
             && old != idx
         {
             self.watches.drop_conn(old);
             replies::close(&mut self.conns, cx.fx, old);
         }
-        if let Some(conn) = self.conns.get_mut(idx) {
-            conn.session = session;
-        }
-        let password = self.sessions.get(session).map_or([0; PASSWORD_BYTES], |s| s.password);
-        let answer = Connected { timeout_ms, session, password };
+    }
+
+    /// The answer to a connect request that names a session. It may have ended since it was judged.
+    pub(super) fn answer_attach(&mut self, cx: &mut Cx<'_, M>, idx: u32, timeout_ms: Option<u32>, with_read_only: bool) {
+        let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
+        let session = self.conns.get(idx).map_or(SessionId::NONE, |c| c.session);
+        let answer = match (timeout_ms, self.sessions.get(session)) {
+            (Some(timeout_ms), Some(known)) => {
+                self.hold_session(cx, idx, session);
+                Connected { timeout_ms, session, password: known.password }
+            }
+            _ => gone,
+        };
         replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &answer, with_read_only);
     }
 }

@@ -5,6 +5,7 @@
 //! they were judged. Connections are addressed by a dense index, which the watch table uses too.
 
 use crate::base::ids::{ConnId, SessionId, Zxid};
+use crate::base::time::MonoMs;
 use crate::invariant;
 use crate::model::acl::Identity;
 use crate::model::error_code::ErrorCode;
@@ -18,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Phase {
     /// No connect request yet.
     Fresh,
-    /// Its session is being created.
+    /// Its session is being created, or asked for.
     Joining,
     /// It has a session.
     Ready,
@@ -42,9 +43,42 @@ pub enum WriteKind {
     Close,
 }
 
+/// What a request that was forwarded to the leader asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// A transaction.
+    Write(WriteKind),
+    /// A sync; the path is echoed, null stays null.
+    Sync(Option<Box<[u8]>>),
+    /// To go on with a session.
+    Attach {
+        /// In the form of the request: with the read-only byte or without.
+        with_read_only: bool,
+    },
+}
+
+/// What an answer that no transaction brings must wait for: everything that it was judged by is applied here, and a quorum
+/// answered a message that the leader sent after it had judged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Due {
+    /// The last transaction that it was judged by.
+    pub at: Zxid,
+    /// The round that must be confirmed; 0 without peers.
+    pub beat: u64,
+}
+
 /// A request whose turn hasn't come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Waiting {
+    /// Forwarded to the leader, which hasn't judged it yet.
+    Forwarded {
+        /// The client's number.
+        xid: i32,
+        /// What it asks for.
+        asked: Asked,
+        /// For the latency figures.
+        received_ns: u64,
+    },
     /// Answered when the transaction is applied.
     Write {
         /// Which transaction.
@@ -58,8 +92,8 @@ pub enum Waiting {
     },
     /// A refused write: answered once everything that it was judged against is committed and applied.
     Refused {
-        /// The last transaction it was judged against.
-        at: Zxid,
+        /// When it may be answered.
+        due: Due,
         /// The client's number.
         xid: i32,
         /// The error.
@@ -67,16 +101,25 @@ pub enum Waiting {
         /// For the latency figures.
         received_ns: u64,
     },
-    /// A sync: answered once the server has applied what was proposed when it came.
+    /// A sync: answered once the server has applied what was proposed when it came, and a quorum confirmed the leader.
     Sync {
-        /// The last proposed transaction then.
-        at: Zxid,
+        /// When it may be answered.
+        due: Due,
         /// The client's number.
         xid: i32,
         /// The path, echoed; null stays null.
         path: Option<Box<[u8]>>,
         /// For the latency figures.
         received_ns: u64,
+    },
+    /// The answer to a connect request that names a session.
+    Attach {
+        /// When it may be answered.
+        due: Due,
+        /// The timeout that counts from now on; `None`: there is no such session.
+        timeout_ms: Option<u32>,
+        /// In the form of the request: with the read-only byte or without.
+        with_read_only: bool,
     },
     /// A read or ping behind one of the others.
     Later {
@@ -89,6 +132,17 @@ pub enum Waiting {
         /// For the latency figures.
         received_ns: u64,
     },
+}
+
+impl Waiting {
+    /// When it may be answered, if that doesn't depend on a transaction of its own.
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        match self {
+            Waiting::Refused { due, .. } | Waiting::Sync { due, .. } | Waiting::Attach { due, .. } => Some(*due),
+            Waiting::Forwarded { .. } | Waiting::Write { .. } | Waiting::Later { .. } => None,
+        }
+    }
 }
 
 /// What a refused write is told.
@@ -107,6 +161,10 @@ pub enum Refused {
     },
     /// One error whose header names no zxid, after which the connection is closed.
     Last(ErrorCode),
+    /// The session speaks through another server now: SESSIONMOVED, after which the connection is closed.
+    Moved,
+    /// No answer: the connection is closed.
+    HangUp,
 }
 
 /// Counters and last facts of a connection, as `cons` shows them.
@@ -157,6 +215,15 @@ impl ConnStats {
     }
 }
 
+/// A session that only this server knows: of a client that is served without a leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Local {
+    /// Negotiated.
+    pub timeout_ms: u32,
+    /// It ends then, unless something is heard of it.
+    pub deadline: MonoMs,
+}
+
 /// A request that isn't looked at yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parked {
@@ -181,6 +248,8 @@ pub struct Conn {
     pub phase: Phase,
     /// Its session once it is [`Phase::Joining`] or later.
     pub session: SessionId,
+    /// Its session is known to this server alone.
+    pub local: Option<Local>,
     /// Who it is known as; starts with its address.
     pub identities: Vec<Identity>,
     /// What isn't answered, oldest first.
@@ -217,6 +286,7 @@ impl Conns {
             peer,
             phase: Phase::Fresh,
             session: SessionId::NONE,
+            local: None,
             identities: vec![identity],
             queue: VecDeque::new(),
             held: VecDeque::new(),
@@ -292,6 +362,17 @@ impl Conns {
 }
 
 impl Conn {
+    /// Whether it asked for the end of its session.
+    #[must_use]
+    pub fn waits_for_its_close(&self) -> bool {
+        self.queue.iter().any(|waiting| {
+            matches!(
+                waiting,
+                Waiting::Write { kind: WriteKind::Close, .. } | Waiting::Forwarded { asked: Asked::Write(WriteKind::Close), .. }
+            )
+        })
+    }
+
     /// Puts a read or ping behind what waits already.
     pub fn hold(&mut self, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         self.held.extend(body);

@@ -1,6 +1,7 @@
 //! Requests come in: decoded once, judged or answered at once, or put behind what the connection still waits for.
 
-use super::conns::{Parked, Phase, Refused, Waiting};
+use super::conns::{Due, Parked, Phase, Refused, Waiting};
+use super::ensemble::Duty;
 use super::replies::Answer;
 use super::{Cx, Gate, Keeper, replies};
 use crate::auth;
@@ -23,6 +24,8 @@ impl<M: BatchMemory> Keeper<M> {
         conn.stats.last_cxid = i64::from(xid);
         conn.stats.last_op = Some(OpCode::from_wire(op).map_or("NA", OpCode::short_name));
         self.sessions.touch(session, cx.now.mono);
+        self.heard_of(session);
+        let Some(conn) = self.conns.get_mut(idx) else { return };
         if conn.congested {
             conn.parked.push_back(Parked { xid, op, body: body.into(), received_ns });
             return;
@@ -50,6 +53,9 @@ impl<M: BatchMemory> Keeper<M> {
             Some(OpCode::Sasl) => self.on_sasl(cx, idx, xid, body, received_ns),
             // A check stands only inside a multi (T19).
             None | Some(OpCode::Check) => self.refuse(cx, idx, xid, Refused::Last(ErrorCode::Unimplemented), received_ns),
+            Some(op) if self.conns.get(idx).is_some_and(|c| c.local.is_some()) => {
+                self.take_read_only(cx, idx, xid, op, body, received_ns);
+            }
             Some(_) if self.prep.is_closing(session) => {
                 self.refuse(cx, idx, xid, Refused::Code(ErrorCode::SessionExpired), received_ns);
             }
@@ -60,7 +66,7 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     /// A read or ping: at once when nothing of the connection waits, else behind it.
-    fn on_read(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+    pub(super) fn on_read(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         let Some(conn) = self.conns.get_mut(idx) else { return };
         if conn.queue.is_empty() {
             self.execute(cx, idx, xid, op, body, received_ns);
@@ -75,25 +81,47 @@ impl<M: BatchMemory> Keeper<M> {
             Ok(Request::Sync { path }) => path,
             _ => return self.refuse(cx, idx, xid, Refused::Code(ErrorCode::MarshallingError), received_ns),
         };
-        let waiting = Waiting::Sync { at: self.proposed, xid, path: path.map(Into::into), received_ns };
-        self.wait_for_position(cx, idx, self.proposed, waiting);
+        if self.duty() == Duty::Forward {
+            return self.forward_sync(cx, idx, xid, path.map(Into::into), received_ns);
+        }
+        if !self.conns.get(idx).is_some_and(|c| self.owns_here(c.session)) {
+            return self.refuse(cx, idx, xid, Refused::Moved, received_ns);
+        }
+        let waiting = Waiting::Sync { due: self.judged_now(), xid, path: path.map(Into::into), received_ns };
+        self.answer_when_due(cx, idx, waiting);
     }
 
     /// An error for a request in its turn: once everything that it was judged against is committed and applied, so that it
     /// never shows a state that could still be lost.
     pub(super) fn refuse(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, refusal: Refused, received_ns: u64) {
-        let at = self.proposed;
-        self.wait_for_position(cx, idx, at, Waiting::Refused { at, xid, refusal, received_ns });
+        let due = self.judged_now();
+        self.answer_when_due(cx, idx, Waiting::Refused { due, xid, refusal, received_ns });
     }
 
-    fn wait_for_position(&mut self, cx: &mut Cx<'_, M>, idx: u32, at: Zxid, waiting: Waiting) {
+    /// What an answer that is judged now must wait for.
+    pub(super) fn judged_now(&mut self) -> Due {
+        match (self.duty(), &mut self.ensemble) {
+            // What a learner judges itself depends on no state.
+            (Duty::Forward | Duty::Nothing, _) => Due::default(),
+            (Duty::Decide, None) => Due { at: self.proposed, beat: 0 },
+            (Duty::Decide, Some(e)) => Due { at: self.proposed, beat: e.open_round() },
+        }
+    }
+
+    pub(super) fn is_due(&self, due: Due) -> bool {
+        due.at <= self.applied && (due.beat == 0 || self.ensemble.as_ref().is_none_or(|e| due.beat <= e.confirmed()))
+    }
+
+    /// Puts an answer behind what the connection waits for already.
+    pub(super) fn answer_when_due(&mut self, cx: &mut Cx<'_, M>, idx: u32, waiting: Waiting) {
+        let Some(due) = waiting.due() else { return };
         let Some(conn) = self.conns.get_mut(idx) else { return };
         conn.queue.push_back(waiting);
         let id = conn.id;
-        if at <= self.applied {
+        if self.is_due(due) {
             self.drain(cx, idx);
         } else {
-            self.gates.push_back(Gate { at, conn: id });
+            self.gates.push_back(Gate { due, conn: id });
         }
     }
 

@@ -14,15 +14,19 @@ use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::{DiskEffect, Log};
 use crate::model::ops::OpBuf;
+use crate::model::position::Identity;
 use crate::prep::{Prep, PrepOptions};
 use crate::server::config::Config;
 use crate::server::mail::{Burst, Item, Outboxes};
 use crate::server::note::{Level, Note, RateLimit};
+use crate::server::peer_mail::PeerOutbox;
 use crate::session::Sessions;
 use crate::snapshot::Policy;
 use crate::tree::Tree;
 use crate::tree::watch::Watches;
-use conns::Conns;
+use crate::zab::Persisted;
+use conns::{Conns, Due};
+use ensemble::{Ensemble, EnsembleOptions};
 use hashbrown::HashMap;
 use snapshots::Snapshots;
 use stats::Stats;
@@ -31,6 +35,7 @@ use std::collections::VecDeque;
 mod apply;
 mod connect;
 pub mod conns;
+pub mod ensemble;
 mod intake;
 mod reads;
 mod replies;
@@ -84,13 +89,24 @@ pub struct Effects<M> {
     pub notes: Vec<Note>,
     /// The process must end.
     pub stop: Option<FatalError>,
+    /// For the links to other servers.
+    pub peers: PeerOutbox,
+    /// The host drops this keeper and recovers a new one from the files, as at a start. Nothing is on its way to the disk.
+    pub reboot: bool,
 }
 
 impl<M> Effects<M> {
     /// Empty ones.
     #[must_use]
     pub fn new(fronts: usize) -> Effects<M> {
-        Effects { outboxes: Outboxes::new(fronts), disk: Vec::new(), notes: Vec::new(), stop: None }
+        Effects {
+            outboxes: Outboxes::new(fronts),
+            disk: Vec::new(),
+            notes: Vec::new(),
+            stop: None,
+            peers: PeerOutbox::default(),
+            reboot: false,
+        }
     }
 
     /// Adds a line.
@@ -109,10 +125,10 @@ pub struct Cx<'a, M: BatchMemory> {
     pub fx: &'a mut Effects<M>,
 }
 
-/// Somebody waits until everything up to a position is applied.
+/// Somebody waits until an answer is due.
 #[derive(Clone, Copy, Debug)]
 struct Gate {
-    at: Zxid,
+    due: Due,
     conn: ConnId,
 }
 
@@ -127,7 +143,7 @@ pub struct Keeper<M: BatchMemory> {
     conns: Conns,
     /// Connections whose new session is being created.
     joining: HashMap<SessionId, u32>,
-    /// In order of their position.
+    /// In order of their position and round.
     gates: VecDeque<Gate>,
     /// The last transaction that was judged and encoded.
     proposed: Zxid,
@@ -143,6 +159,8 @@ pub struct Keeper<M: BatchMemory> {
     next_reap: MonoMs,
     stopping: bool,
     was_full: bool,
+    /// For a member of an ensemble.
+    ensemble: Option<Box<Ensemble>>,
 }
 
 /// What recovery gives the keeper to begin with.
@@ -155,19 +173,27 @@ pub struct Recovered<M: BatchMemory> {
     pub log: Log<M>,
     /// Snapshots on disk, oldest first, and whether each was seen whole.
     pub snapshots: Vec<(Zxid, bool)>,
+    /// Where the snapshot stands that was loaded.
+    pub newest_snapshot: Option<Identity>,
+    /// Of a member of an ensemble: what it is told, and what its epoch metadata says.
+    pub ensemble: Option<(EnsembleOptions, Persisted)>,
 }
 
 impl<M: BatchMemory> Keeper<M> {
     /// A keeper over recovered state. `prng` is its own stream (session passwords, snapshot jitter).
     #[must_use]
     pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
-        let Recovered { mut tree, mut sessions, log, snapshots } = recovered;
+        let Recovered { mut tree, mut sessions, log, snapshots, newest_snapshot, ensemble } = recovered;
         tree.restart_reap_clocks(now.mono);
         let applied = tree.last_zxid();
         sessions.restart_timers(now.mono);
         let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
-        let snapshots = Snapshots::new(options.snapshot, snapshots, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
+        let snapshots =
+            Snapshots::new(options.snapshot, snapshots, newest_snapshot, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
+        let ensemble = ensemble
+            .map(|(options, persisted)| Box::new(Ensemble::new(options, persisted, log.durable(), applied, prng.stream("zab"), now)));
         Keeper {
+            ensemble,
             prep: Prep::new(options.prep, hash_seed),
             watches: Watches::new(hash_seed),
             snapshots,
@@ -212,16 +238,21 @@ impl<M: BatchMemory> Keeper<M> {
     /// taken in meanwhile.
     pub fn turn(&mut self, cx: &mut Cx<'_, M>) {
         self.tree.set_now(cx.now.mono);
+        self.begin_ensemble_turn(cx);
         self.commit_and_apply(cx);
         self.step_snapshot(cx);
+        self.flush_forward(cx);
         self.log.submit(&mut cx.fx.disk);
+        self.end_ensemble_turn(cx);
         self.look_for_fault(cx);
     }
 
     /// Whether requests may be handed in; if not, the host leaves the sockets unread until a turn changes that.
     #[must_use]
     pub fn takes_more(&self) -> bool {
-        self.log.stats().held < self.options.batches_held_max
+        // A member that ends answers what it has; a client that goes on asking would keep it from that.
+        let ends = self.stopping && self.ensemble.is_some();
+        self.log.stats().held < self.options.batches_held_max && !self.is_waiting_for_leader() && !ends
     }
 
     /// Whether there is work that no mail will bring: the host runs another turn soon.

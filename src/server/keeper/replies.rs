@@ -115,7 +115,7 @@ pub(super) fn connected<M>(conns: &mut Conns, stats: &mut Stats, fx: &mut Effect
     let Some(conn) = conns.get_mut(idx) else { return };
     let outbox = fx.outboxes.of(conn.id.front());
     let from = outbox.bytes.len();
-    write_connected(&mut outbox.bytes, answer, with_read_only.then_some(false));
+    write_connected(&mut outbox.bytes, answer, with_read_only.then_some(conn.local.is_some()));
     stats.respond((outbox.bytes.len() - from) as u64);
     conn.stats.sent += 1;
     let alive = answer.timeout_ms > 0;

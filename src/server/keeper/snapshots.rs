@@ -9,6 +9,7 @@ use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
 use crate::model::file::{FileOp, FilePath, Script, Ticket, Volume};
 use crate::model::image::{ImageSink, NodeImage};
+use crate::model::position::Identity;
 use crate::mutant;
 use crate::server::note::Level;
 use crate::snapshot::{DIR, Head, Policy, SnapshotWriter, Trigger, file_of, select_removable};
@@ -34,6 +35,7 @@ pub struct SnapshotOptions {
 /// One snapshot under way.
 struct Running {
     writer: SnapshotWriter,
+    at: Identity,
     digest: u64,
     scanned: bool,
     began: MonoMs,
@@ -52,6 +54,8 @@ pub(super) struct Snapshots {
     removals: Vec<Ticket>,
     /// Snapshots on disk, oldest first, and whether each was seen whole.
     kept: Vec<(Zxid, bool)>,
+    /// The newest of them that was seen whole.
+    newest: Option<Identity>,
     figures: SnapshotFigures,
 }
 
@@ -67,7 +71,7 @@ pub struct SnapshotFigures {
 }
 
 impl Snapshots {
-    pub(super) fn new(options: SnapshotOptions, kept: Vec<(Zxid, bool)>, behind: u64, prng: Prng) -> Snapshots {
+    pub(super) fn new(options: SnapshotOptions, kept: Vec<(Zxid, bool)>, newest: Option<Identity>, behind: u64, prng: Prng) -> Snapshots {
         let mut trigger = Trigger::new(options.policy, prng);
         // What the log already holds beyond the newest snapshot counts; a long log makes one due at once.
         let due = (0..behind.min(options.policy.snap_count.saturating_mul(2))).fold(false, |due, _| trigger.logged(0) || due);
@@ -81,6 +85,7 @@ impl Snapshots {
             piece: None,
             removals: Vec::new(),
             kept,
+            newest,
             figures: SnapshotFigures::default(),
         }
     }
@@ -109,11 +114,31 @@ impl Snapshots {
         self.running.is_none() && self.removals.is_empty()
     }
 
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The newest snapshot on disk that was seen whole.
+    pub(super) fn newest_verified(&self) -> Option<Identity> {
+        self.newest
+    }
+
+    /// Makes a snapshot due now.
+    pub(super) fn want(&mut self) {
+        self.due = true;
+    }
+
     pub(super) fn figures(&self) -> SnapshotFigures {
         self.figures
     }
 
-    fn ticket(&mut self) -> Ticket {
+    /// Nothing follows from that step when it ends.
+    pub(super) fn expect(&mut self, ticket: Ticket) {
+        self.removals.push(ticket);
+    }
+
+    /// A ticket for a step that isn't the log's.
+    pub(super) fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
     }
@@ -129,7 +154,7 @@ impl<M: BatchMemory> Keeper<M> {
     /// Begins a snapshot when one is due, goes on with the one under way, and hands the disk its next piece.
     pub(super) fn step_snapshot(&mut self, cx: &mut Cx<'_, M>) {
         let may_begin = self.snapshots.due && self.snapshots.is_idle() && cx.now.mono >= self.snapshots.not_before;
-        if may_begin && !self.stopping && self.log.fault().is_none() && !self.log.is_full() {
+        if may_begin && !self.is_restarting() && !self.stopping && self.log.fault().is_none() && !self.log.is_full() {
             self.begin_snapshot(cx.now.mono);
         }
         let Some(running) = &mut self.snapshots.running else { return };
@@ -149,7 +174,9 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     fn begin_snapshot(&mut self, now: MonoMs) {
-        let head = Head { zxid: self.applied, cluster: self.log.cluster(), generation: self.log.meta().generation };
+        let at = self.log.applied_identity();
+        crate::invariant!(at.zxid == self.applied, "{} is applied, the log handed out {at:?}", self.applied);
+        let head = Head { zxid: at.zxid, checksum: at.checksum, cluster: self.log.cluster(), generation: self.log.meta().generation };
         self.snapshots.trigger.restart();
         self.snapshots.due = false;
         self.snapshots.not_before = now.plus(PAUSE_MS);
@@ -158,7 +185,7 @@ impl<M: BatchMemory> Keeper<M> {
         }
         self.tree.begin_scan();
         let writer = SnapshotWriter::begin(head, self.sessions.images(), self.tree.acl_images());
-        self.snapshots.running = Some(Running { writer, digest: self.tree.digest(), scanned: false, began: now });
+        self.snapshots.running = Some(Running { writer, at, digest: self.tree.digest(), scanned: false, began: now });
     }
 
     /// A piece was written, or failed; or old snapshots were removed.
@@ -183,7 +210,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.snapshots.not_before = cx.now.mono.plus(RETRY_MS);
         let retry_s = RETRY_MS / 1000;
         cx.fx.note(Level::Warn, format!("a snapshot failed and is tried again in {retry_s} s; the log goes on without it: {why}"));
-        self.remove(cx, running.writer.abort());
+        self.remove_files(cx, running.writer.abort());
     }
 
     fn on_snapshot_taken(&mut self, cx: &mut Cx<'_, M>) {
@@ -196,12 +223,13 @@ impl<M: BatchMemory> Keeper<M> {
         let zxid = running.writer.zxid();
         cx.fx.note(Level::Info, format!("snapshot {zxid} taken in {took_ms} ms"));
         self.snapshots.kept.push((zxid, true));
+        self.snapshots.newest = Some(running.at);
         let gone = select_removable(&self.snapshots.kept, self.snapshots.options.retain);
         self.snapshots.kept.retain(|(zxid, _)| !gone.contains(zxid));
         if !gone.is_empty() {
             let mut ops: Vec<FileOp> = gone.iter().map(|zxid| FileOp::Remove(file_of(*zxid))).collect();
             ops.push(FileOp::SyncDir(FilePath::new(Volume::Data, DIR)));
-            self.remove(cx, Script { ops });
+            self.remove_files(cx, Script { ops });
         }
         // The log reaches back to the oldest snapshot that stays, and only once two of them were seen whole.
         let verified = self.snapshots.kept.iter().filter(|(_, verified)| *verified).count();
@@ -212,7 +240,8 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    fn remove(&mut self, cx: &mut Cx<'_, M>, script: Script) {
+    /// Removes files that nobody needs any more.
+    pub(super) fn remove_files(&mut self, cx: &mut Cx<'_, M>, script: Script) {
         let ticket = self.snapshots.ticket();
         self.snapshots.removals.push(ticket);
         cx.fx.disk.push(DiskEffect::Script { shard: None, script, ticket });

@@ -1,18 +1,24 @@
 //! What happens by the clock: sessions expire, containers and TTL nodes are reaped, the log writes its mark, faults show.
 
+use super::ensemble::Duty;
 use super::{Cx, Keeper};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::SessionId;
 use crate::base::memory::BatchMemory;
+use crate::base::time::MonoMs;
 use crate::log::DiskDone;
 use crate::server::note::Level;
+use crate::zab::Input;
 
 impl<M: BatchMemory> Keeper<M> {
     /// Time passed. Called every few tens of milliseconds.
     pub fn on_tick(&mut self, cx: &mut Cx<'_, M>) {
         self.log.on_tick(cx.now.mono, &mut cx.fx.disk);
         self.note_fullness(cx);
-        if !self.stopping {
+        self.zab_step(cx, Input::Tick);
+        self.report_touched(cx);
+        self.expire_local(cx);
+        if !self.stopping && self.duty() == Duty::Decide {
             self.expire_sessions(cx);
             if cx.now.mono >= self.next_reap {
                 self.next_reap = cx.now.mono.plus(self.options.reap_interval_ms);
@@ -24,11 +30,19 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// A write, a sync or a script of the disk ended.
     pub fn on_disk(&mut self, cx: &mut Cx<'_, M>, done: DiskDone) {
-        if self.snapshots.owns(done.ticket) {
-            self.on_snapshot_disk(cx, done);
+        let (ticket, failed) = (done.ticket, done.result.as_ref().err().map(ToString::to_string));
+        if self.snapshots.owns(ticket) {
+            if !self.on_receiving_disk(cx, ticket, failed.as_deref()) {
+                self.on_snapshot_disk(cx, done);
+            }
         } else {
+            let read = done.read.clone();
             let ours = self.log.on_disk(done, &mut cx.fx.disk);
             crate::invariant!(ours, "a disk completion that nobody waits for");
+            if self.ensemble.is_some() {
+                self.on_read_done(cx, ticket, read);
+                self.on_ensemble_disk(cx, ticket, failed.as_deref());
+            }
         }
         self.look_for_fault(cx);
     }
@@ -42,7 +56,11 @@ impl<M: BatchMemory> Keeper<M> {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let marked = self.log.marked_zxid() >= self.applied;
-        self.applied == self.proposed && self.log.is_idle() && (marked || self.log.fault().is_some())
+        let answered = match self.ensemble {
+            None => self.applied == self.proposed,
+            Some(_) => self.duty() == Duty::Nothing || self.conns.iter().all(|(_, conn)| conn.queue.is_empty()),
+        };
+        answered && self.log.is_idle() && (marked || self.log.fault().is_some())
     }
 
     /// Says once when the disk has no room for the next segment, and once when it has again.
@@ -62,7 +80,9 @@ impl<M: BatchMemory> Keeper<M> {
 
     fn expire_sessions(&mut self, cx: &mut Cx<'_, M>) {
         let mut expired = Vec::new();
-        self.sessions.expire(cx.now.mono, &mut expired);
+        // Learners report at each half tick whom they heard of: a session may have been heard in time although the word of it isn't here.
+        let report_ms = if self.ensemble.is_some() { u64::from(self.options.words.tick_ms()) } else { 0 };
+        self.sessions.expire(MonoMs(cx.now.mono.0.saturating_sub(report_ms)), &mut expired);
         for session in expired {
             if self.prep.is_closing(session) || self.log.fault().is_some() {
                 continue;

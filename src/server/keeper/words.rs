@@ -8,12 +8,14 @@ use super::{Cx, Keeper, replies};
 use crate::base::ids::{ConnId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::time::{MonoMs, Now};
-use crate::server::config::Config;
-use crate::server::words::dump::{Deadline, DumpConn, SessionNodes};
+use crate::model::membership_text::membership_text;
+use crate::server::config::{Config, Ensemble};
+use crate::server::words::dump::{Deadline, DumpConn, SessionNodes, SessionsShown};
+use crate::server::words::ensemble::Positions;
 use crate::server::words::facts::{Latency, built};
 use crate::server::words::mntr::{self, MntrFacts, Number, Summary};
-use crate::server::words::simple::{self, ConfFacts, DirSizes, EnviFacts};
-use crate::server::words::{ConnFacts, Mode, ServerFacts, SessionFacts, Version, Word, WordSet, dump, refusal, status, watches};
+use crate::server::words::simple::{self, ConfFacts, DirSizes, EnsembleConf, EnviFacts};
+use crate::server::words::{ConnFacts, ServerFacts, SessionFacts, Version, Word, WordSet, dump, refusal, status, watches};
 use crate::tree::Tree;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -35,6 +37,32 @@ pub struct WordOptions {
     max_client_cnxns: Option<u32>,
     listen_backlog: Option<u32>,
     sessionless_timeout_ms: u32,
+    ensemble: Option<EnsembleOptions>,
+}
+
+/// What `conf` says of an ensemble.
+#[derive(Clone, Debug)]
+struct EnsembleOptions {
+    server_id: u8,
+    /// All but the membership's text.
+    conf: EnsembleConf<'static>,
+    membership: String,
+}
+
+impl EnsembleOptions {
+    fn new(ensemble: &Ensemble, tick_ms: u32) -> Option<EnsembleOptions> {
+        let own = ensemble.membership.get(ensemble.me)?;
+        let ticks = |ms: u64| ms.checked_div(u64::from(tick_ms)).unwrap_or(0);
+        let conf = EnsembleConf {
+            init_limit: ticks(ensemble.init_ms),
+            sync_limit: ticks(ensemble.sync_ms),
+            election_port: own.election_port,
+            quorum_port: own.quorum_port,
+            observer: !own.votes,
+            membership: "",
+        };
+        Some(EnsembleOptions { server_id: ensemble.me.0, conf, membership: membership_text(&ensemble.membership) })
+    }
 }
 
 impl WordOptions {
@@ -50,7 +78,13 @@ impl WordOptions {
             max_client_cnxns: config.max_client_cnxns,
             listen_backlog: config.listen_backlog,
             sessionless_timeout_ms: config.sessionless_timeout_ms,
+            ensemble: config.ensemble.as_ref().and_then(|ensemble| EnsembleOptions::new(ensemble, config.tick_ms)),
         }
+    }
+
+    /// `tickTime`.
+    pub(super) fn tick_ms(&self) -> u32 {
+        self.tick_ms
     }
 
     fn version(&self) -> Version<'_> {
@@ -150,8 +184,8 @@ impl<M: BatchMemory> Keeper<M> {
         // Booking adds the four bytes that a frame's length has, and a word is just them.
         let more = if word == Word::Stmk { size_of::<i64>() } else { 0 };
         let Some(idx) = self.ready_to_hear(conn, more) else { return };
-        let answer =
-            refusal(word, self.options.words.whitelist, !self.stopping).unwrap_or_else(|| self.answer_word(cx, idx, word, argument));
+        let answer = refusal(word, self.options.words.whitelist, !self.stopping && (self.serves() || self.serves_read_only(cx.now.mono)))
+            .unwrap_or_else(|| self.answer_word(cx, idx, word, argument));
         replies::text(&mut self.conns, &mut self.stats, cx.fx, idx, &String::from_utf8_lossy(&answer));
     }
 
@@ -159,7 +193,7 @@ impl<M: BatchMemory> Keeper<M> {
         let mut out = Vec::new();
         match word {
             Word::Ruok => out.extend_from_slice(simple::RUOK),
-            Word::Isro => out.extend_from_slice(simple::isro((!self.stopping).then_some(false))),
+            Word::Isro => out.extend_from_slice(simple::isro(self.is_read_only(cx.now.mono))),
             Word::Srvr => status::srvr(&mut out, &self.server_facts()),
             Word::Stat => status::stat(&mut out, &self.server_facts(), self.conn_facts(idx)),
             Word::Cons => status::cons(&mut out, self.conn_facts(idx)),
@@ -211,7 +245,7 @@ impl<M: BatchMemory> Keeper<M> {
     fn server_facts(&self) -> ServerFacts<'_> {
         ServerFacts {
             version: self.options.words.version(),
-            mode: Mode::Standalone,
+            mode: self.mode(),
             latency: self.latency(),
             packets_received: self.stats.received,
             packets_sent: self.stats.sent,
@@ -219,7 +253,7 @@ impl<M: BatchMemory> Keeper<M> {
             outstanding: self.outstanding(),
             zxid: self.applied,
             node_count: self.tree.node_count() as u64,
-            proposal_bytes: None,
+            proposal_bytes: self.ensemble_facts(MonoMs(0)).and_then(|e| e.proposal_bytes()),
         }
     }
 
@@ -268,7 +302,22 @@ impl<M: BatchMemory> Keeper<M> {
             min_session_timeout_ms: options.session_timeout_ms_min,
             max_session_timeout_ms: options.session_timeout_ms_max,
             listen_backlog: options.listen_backlog,
-            server_id: 0,
+            server_id: options.ensemble.as_ref().map_or(0, |e| e.server_id),
+            ensemble: options.ensemble.as_ref().map(|e| EnsembleConf { membership: &e.membership, ..e.conf }),
+        }
+    }
+
+    /// Alone, what is durable is committed.
+    fn positions(&self) -> Positions {
+        let progress = self.log.progress();
+        let durable = self.log.durable_zxid();
+        Positions {
+            proposed: self.proposed,
+            accepted: Zxid(progress.accepted()),
+            submitted: Zxid(progress.submitted()),
+            durable,
+            committed: durable,
+            applied: self.applied,
         }
     }
 
@@ -309,7 +358,7 @@ impl<M: BatchMemory> Keeper<M> {
             connections.entry(due).or_default().push(DumpConn { peer: conn.peer, session: conn.session });
         }
         let connections: Vec<_> = connections.into_iter().map(|(wall_ms, items)| Deadline { wall_ms, items }).collect();
-        dump::dump(out, &sessions, &ephemerals, &connections);
+        dump::dump(out, SessionsShown::Deadlines(&sessions), &ephemerals, &connections);
     }
 
     fn ephemeral_paths(&self, session: crate::base::ids::SessionId) -> Vec<Vec<u8>> {
@@ -329,11 +378,13 @@ impl<M: BatchMemory> Keeper<M> {
     fn mntr_facts(&self, now: Now) -> MntrFacts<'_> {
         MntrFacts {
             version: self.options.words.version(),
-            mode: Mode::Standalone,
+            mode: self.mode(),
             gauges: self.gauges(now),
             counters: self.counters(),
             basic: self.summaries(),
             advanced: mntr::AdvancedSummaries::default(),
+            positions: Some(self.positions()),
+            ensemble: self.ensemble_facts(now.mono),
         }
     }
 

@@ -1,17 +1,20 @@
 //! Writes: judged against the tree and what is outstanding, encoded once into the open batch, queued for their answer.
 
 use super::conns::{Refused, Waiting, WriteKind};
+use super::ensemble::Duty;
 use super::{Cx, Keeper};
 use crate::auth;
-use crate::base::ids::{SessionId, Zxid};
+use crate::base::ids::{SessionId, ZXID_COUNTER_MAX, Zxid};
 use crate::base::limits::RECORD_BYTES_MAX;
 use crate::base::memory::BatchMemory;
+use crate::model::acl::Identity;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::request::{CreateOp, Request};
 use crate::model::txn::TxnHead;
 use crate::prep::{Asker, Refusal};
 use crate::wire::client::decode::decode_request;
+use crate::zab::Role;
 
 /// Batches in memory at which writes are refused. The host stops handing requests in long before; only what one burst brings
 /// counts on top.
@@ -20,8 +23,13 @@ const BATCHES_HELD_HARD_MAX: usize = 900;
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn on_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         let verdict = match decode_request(op, body) {
-            Ok(request) => self.judge(cx, idx, xid, op, &request),
             Err(_) => Err(Refused::Code(ErrorCode::MarshallingError)),
+            Ok(request) if self.duty() == Duty::Forward => {
+                let kind = kind_of(op, &request);
+                return self.forward_write(cx, idx, (xid, op), body, kind, received_ns);
+            }
+            Ok(_) if !self.conns.get(idx).is_some_and(|c| self.owns_here(c.session)) => Err(Refused::Moved),
+            Ok(request) => self.judge_own(cx, idx, xid, op, &request),
         };
         match verdict {
             Ok((zxid, kind)) => {
@@ -34,10 +42,16 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     /// Judges one write and, if it may happen, puts its transaction into the open batch.
-    fn judge(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, request: &Request<'_>) -> Result<(Zxid, WriteKind), Refused> {
-        let Some(conn) = self.conns.get(idx) else { return Err(Refused::Code(ErrorCode::SystemError)) };
-        let session = conn.session;
-        if self.refuses_writes() && op != OpCode::CloseSession {
+    pub(super) fn judge(
+        &mut self,
+        cx: &mut Cx<'_, M>,
+        session: SessionId,
+        identities: &[Identity],
+        xid: i32,
+        op: OpCode,
+        request: &Request<'_>,
+    ) -> Result<(Zxid, WriteKind), Refused> {
+        if self.refuses_writes() && (op != OpCode::CloseSession || self.log.fault().is_some()) {
             return Err(Refused::Code(ErrorCode::SystemError));
         }
         let next = self.next_zxid();
@@ -47,7 +61,6 @@ impl<M: BatchMemory> Keeper<M> {
             self.prep.judge_close(&self.tree, session, next, &mut self.ops);
             return Ok((self.propose(cx, session, xid), WriteKind::Close));
         }
-        let identities = &conn.identities;
         let auth_options = &self.options.auth;
         let resolve = |list: Option<&[u8]>, out: &mut Vec<u8>| auth::resolve_acl(list, identities, auth_options, out);
         let asker = Asker { session, identities, resolve: &resolve };
@@ -56,22 +69,32 @@ impl<M: BatchMemory> Keeper<M> {
             Err(Refusal::Code(code)) => return Err(Refused::Code(code)),
             Err(Refusal::Multi { failed_idx, code, count }) => return Err(Refused::Multi { failed_idx, code, count }),
         }
-        let kind = match request {
-            Request::Multi(ops) => WriteKind::Multi(ops.iter().map(op_in_multi).collect()),
-            _ => WriteKind::Single(op),
-        };
-        Ok((self.propose(cx, session, xid), kind))
+        Ok((self.propose(cx, session, xid), kind_of(op, request)))
     }
 
     /// Whether a write would find no room, or nothing after a fault may be acknowledged.
     pub(super) fn refuses_writes(&self) -> bool {
-        self.log.is_full() || self.log.fault().is_some() || self.stopping || self.log.stats().held >= BATCHES_HELD_HARD_MAX
+        self.is_epoch_spent()
+            || self.log.is_full()
+            || self.log.fault().is_some()
+            || self.stopping
+            || self.log.stats().held >= BATCHES_HELD_HARD_MAX
+    }
+
+    /// A leader that has used up its epoch's counter must be elected anew before it can go on.
+    pub(super) fn is_epoch_spent(&self) -> bool {
+        // A history that ends with a used-up epoch says nothing of the leader's own.
+        let own = |epoch| self.proposed.epoch() >= epoch && self.proposed.counter() >= ZXID_COUNTER_MAX;
+        matches!(self.role(), Some(Role::Leading { epoch, .. }) if own(epoch))
     }
 
     pub(super) fn next_zxid(&self) -> Zxid {
         // 2^40 transactions in one epoch are two weeks at a million a second; a standalone server's epoch is 0, and its
-        // counter runs on into the next epoch's range, which keeps the order.
-        Zxid(self.proposed.0 + 1)
+        // counter runs on into the next epoch's range, which keeps the order. A leader begins its epoch with the first one.
+        match self.role() {
+            Some(Role::Leading { epoch, .. }) if self.proposed.epoch() < epoch => Zxid::new(epoch, 1),
+            _ => Zxid(self.proposed.0 + 1),
+        }
     }
 
     /// Encodes the changes in `self.ops` as the next transaction.
@@ -83,6 +106,15 @@ impl<M: BatchMemory> Keeper<M> {
         crate::invariant!(appended.is_ok(), "{zxid} was judged although the log takes nothing: {appended:?}");
         self.proposed = zxid;
         zxid
+    }
+}
+
+/// The form in which a write is answered.
+fn kind_of(op: OpCode, request: &Request<'_>) -> WriteKind {
+    match request {
+        _ if op == OpCode::CloseSession => WriteKind::Close,
+        Request::Multi(ops) => WriteKind::Multi(ops.iter().map(op_in_multi).collect()),
+        _ => WriteKind::Single(op),
     }
 }
 

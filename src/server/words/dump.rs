@@ -32,13 +32,29 @@ pub struct SessionNodes<'a> {
     pub paths: Vec<&'a [u8]>,
 }
 
-/// The answer to `dump` of a standalone server. Deadlines come in the order in which they are given.
-pub fn dump(out: &mut Vec<u8>, sessions: &[Deadline<SessionId>], ephemerals: &[SessionNodes<'_>], connections: &[Deadline<DumpConn>]) {
-    put(out, format_args!("SessionTracker dump:\nSession Sets ({})/({}):\n", sessions.len(), total(sessions)));
-    for deadline in sessions {
-        heading(out, deadline);
-        for session in &deadline.items {
-            put(out, format_args!("\t{session}\n"));
+/// Sessions as `dump` shows them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionsShown<'a> {
+    /// Of a leader or a standalone server, who let them expire.
+    Deadlines(&'a [Deadline<SessionId>]),
+    /// Of a follower or an observer: with their timeouts in ms.
+    Timeouts(&'a [(SessionId, u32)]),
+}
+
+/// The answer to `dump`. Deadlines come in the order in which they are given.
+pub fn dump(out: &mut Vec<u8>, sessions: SessionsShown<'_>, ephemerals: &[SessionNodes<'_>], connections: &[Deadline<DumpConn>]) {
+    out.extend_from_slice(b"SessionTracker dump:\n");
+    match sessions {
+        SessionsShown::Deadlines(deadlines) => {
+            put(out, format_args!("Session Sets ({})/({}):\n", deadlines.len(), total(deadlines)));
+            for deadline in deadlines {
+                heading(out, deadline);
+                deadline.items.iter().for_each(|session| put(out, format_args!("\t{session}\n")));
+            }
+        }
+        SessionsShown::Timeouts(sessions) => {
+            put(out, format_args!("Global Sessions({}):\n", sessions.len()));
+            sessions.iter().for_each(|(session, ms)| put(out, format_args!("{session}\t{ms}ms\n")));
         }
     }
     put(out, format_args!("ephemeral nodes dump:\nSessions with Ephemerals ({}):\n", ephemerals.len()));

@@ -3,6 +3,7 @@
 //! A metric that isn't measured here is absent, never zero; so every field is an `Option`, and only what has a meaning for
 //! this server is a field at all. The order is ZooKeeper's: gauges, counters, then summaries without and with percentiles.
 
+use super::ensemble::{EnsembleFacts, Positions};
 use super::facts::{Mode, Version};
 use super::text::{average, java_double, put};
 
@@ -216,6 +217,39 @@ impl Summary {
         self.count += 1;
         self.sum = self.sum.saturating_add(value);
     }
+
+    /// What both observed.
+    #[must_use]
+    pub fn with(self, other: &Summary) -> Summary {
+        match (self.count, other.count) {
+            (_, 0) => self,
+            (0, _) => *other,
+            _ => Summary {
+                min: self.min.min(other.min),
+                max: self.max.max(other.max),
+                count: self.count.saturating_add(other.count),
+                sum: self.sum.saturating_add(other.sum),
+            },
+        }
+    }
+
+    /// How many were observed.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Of all.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Highest; 0 before the first.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.max
+    }
 }
 
 /// A summary and four percentiles of what was observed lately.
@@ -248,23 +282,34 @@ pub struct MntrFacts<'a> {
     pub basic: BasicSummaries,
     /// Since the start.
     pub advanced: AdvancedSummaries,
+    /// Where the server stands in the history.
+    pub positions: Option<Positions>,
+    /// Its part in an ensemble; `None` of a standalone server.
+    pub ensemble: Option<EnsembleFacts>,
 }
 
 /// The answer to `mntr`.
 pub fn mntr(out: &mut Vec<u8>, facts: &MntrFacts<'_>) {
     put(out, format_args!("zk_version\t{}\n", facts.version.text()));
     put(out, format_args!("zk_server_state\t{}\n", facts.mode.name()));
+    let ensemble = facts.ensemble.as_ref();
+    ensemble.inspect(|e| e.state_lines(out));
     for (name, value) in facts.gauges.measured() {
         match value {
             Number::Whole(n) => put(out, format_args!("zk_{name}\t{n}\n")),
             Number::Fraction(n) => put(out, format_args!("zk_{name}\t{}\n", java_double(*n))),
         }
     }
+    ensemble.inspect(|e| e.gauge_lines(out));
     for (name, n) in facts.counters.measured() {
         put(out, format_args!("zk_{name}\t{n}\n"));
     }
+    ensemble.inspect(|e| e.counter_lines(out));
     for (name, summary) in facts.basic.measured() {
         summary_lines(out, name, summary);
+    }
+    for (name, summary) in ensemble.into_iter().flat_map(EnsembleFacts::summaries) {
+        summary_lines(out, name, &summary);
     }
     for (name, p) in facts.advanced.measured() {
         summary_lines(out, name, &p.summary);
@@ -274,6 +319,8 @@ pub fn mntr(out: &mut Vec<u8>, facts: &MntrFacts<'_>) {
     }
     // Ours, at the end; a number, because tools convert every value.
     out.extend_from_slice(b"zk_ringkeeper\t1\n");
+    facts.positions.inspect(|positions| positions.own_lines(out));
+    ensemble.inspect(|e| e.own_lines(out));
 }
 
 fn summary_lines(out: &mut Vec<u8>, name: &str, summary: &Summary) {

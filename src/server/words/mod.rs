@@ -4,12 +4,15 @@
 //! Leaves to others: recognising a word on a connection (`wire`), gathering the facts (`keeper`), sending (`front`).
 
 pub mod dump;
+pub mod ensemble;
 pub mod facts;
 pub mod mntr;
 pub mod simple;
 pub mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_ensemble;
 pub mod text;
 pub mod watches;
 

@@ -41,7 +41,7 @@ pub fn dirs(out: &mut Vec<u8>, sizes: DirSizes) {
     put(out, format_args!("datadir_size: {}\nlogdir_size: {}\n", sizes.data_bytes, sizes.log_bytes));
 }
 
-/// What `conf` shows of a standalone server.
+/// What `conf` shows of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConfFacts<'a> {
     /// The port that is open, also when a free one was asked for.
@@ -64,6 +64,25 @@ pub struct ConfFacts<'a> {
     pub listen_backlog: Option<u32>,
     /// 0 for a standalone server.
     pub server_id: u8,
+    /// What only a server of an ensemble has.
+    pub ensemble: Option<EnsembleConf<'a>>,
+}
+
+/// What `conf` shows of a server of an ensemble beyond that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EnsembleConf<'a> {
+    /// Ticks to connect and be synchronised.
+    pub init_limit: u64,
+    /// Ticks that a synchronised server may lag.
+    pub sync_limit: u64,
+    /// Second port of its `server.N` line.
+    pub election_port: u16,
+    /// First port.
+    pub quorum_port: u16,
+    /// Whether it has no vote.
+    pub observer: bool,
+    /// As in `/zookeeper/config` ([`crate::model::membership_text`]).
+    pub membership: &'a str,
 }
 
 /// The answer to `conf`.
@@ -76,6 +95,12 @@ pub fn conf(out: &mut Vec<u8>, facts: &ConfFacts<'_>) {
     put(out, format_args!("maxSessionTimeout={}\n", facts.max_session_timeout_ms));
     put(out, format_args!("clientPortListenBacklog={}\n", facts.listen_backlog.map_or(-1, i64::from)));
     put(out, format_args!("serverId={}\n", facts.server_id));
+    let Some(e) = &facts.ensemble else { return };
+    // There is one way to elect, and 3 is its number in ZooKeeper.
+    put(out, format_args!("initLimit={}\nsyncLimit={}\nelectionAlg=3\n", e.init_limit, e.sync_limit));
+    put(out, format_args!("electionPort={}\nquorumPort={}\npeerType={}\n", e.election_port, e.quorum_port, u8::from(e.observer)));
+    // The blank at the end of the line is ZooKeeper's, and so is the missing newline behind the text.
+    put(out, format_args!("membership: \n{}", e.membership));
 }
 
 /// What `envi` shows. There are no lines of a Java machine, since there is none.

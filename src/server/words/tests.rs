@@ -1,21 +1,21 @@
 //! Whole answers, to the byte.
 
-use super::dump::{Deadline, DumpConn, SessionNodes, dump};
+use super::dump::{Deadline, DumpConn, SessionNodes, SessionsShown, dump};
 use super::facts::Latency;
 use super::mntr::{Counters, Gauges, MntrFacts, Number, Percentiles, Summary, mntr};
 use super::simple::{self, ConfFacts, DirSizes};
 use super::{status, watches, *};
 use crate::base::ids::{SessionId, Zxid};
 
-const VERSION: Version<'static> = Version { own: "0.1.0", built: "2026-02-11 20:18" };
+pub(super) const VERSION: Version<'static> = Version { own: "0.1.0", built: "2026-02-11 20:18" };
 
-fn text(render: impl FnOnce(&mut Vec<u8>)) -> String {
+pub(super) fn text(render: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
     render(&mut out);
     String::from_utf8(out).unwrap()
 }
 
-fn server() -> ServerFacts<'static> {
+pub(super) fn server() -> ServerFacts<'static> {
     ServerFacts {
         version: VERSION,
         mode: Mode::Standalone,
@@ -103,6 +103,7 @@ fn conf_has_twelve_lines_and_dirs_two() {
         max_session_timeout_ms: 40_000,
         listen_backlog: None,
         server_id: 0,
+        ensemble: None,
     };
     assert_eq!(
         text(|out| simple::conf(out, &facts)),
@@ -150,7 +151,7 @@ fn dump_of_an_idle_and_of_a_busy_server() {
     let conn = |port: u16, session| DumpConn { peer: ([127, 0, 0, 1], port).into(), session: SessionId(session) };
     let idle = [Deadline { wall_ms: 1_795_342_412_000, items: vec![conn(50_003, 0)] }];
     assert_eq!(
-        text(|out| dump(out, &[], &[], &idle)),
+        text(|out| dump(out, SessionsShown::Deadlines(&[]), &[], &idle)),
         "SessionTracker dump:\nSession Sets (0)/(0):\nephemeral nodes dump:\nSessions with Ephemerals (0):\n\
          Connections dump:\nConnections Sets (1)/(1):\n1 expire at Sun Nov 22 10:13:32 UTC 2026:\n\
          \tip: /127.0.0.1:50003 sessionId: 0x0\n"
@@ -159,7 +160,7 @@ fn dump_of_an_idle_and_of_a_busy_server() {
         [Deadline { wall_ms: 0, items: vec![SessionId(16), SessionId(17)] }, Deadline { wall_ms: 2000, items: vec![SessionId(18)] }];
     let nodes = [SessionNodes { session: SessionId(16), paths: vec![b"/a", b"/b"] }];
     assert_eq!(
-        text(|out| dump(out, &sessions, &nodes, &[])),
+        text(|out| dump(out, SessionsShown::Deadlines(&sessions), &nodes, &[])),
         "SessionTracker dump:\nSession Sets (2)/(3):\n2 expire at Thu Jan 01 00:00:00 UTC 1970:\n\t0x10\n\t0x11\n\
          1 expire at Thu Jan 01 00:00:02 UTC 1970:\n\t0x12\nephemeral nodes dump:\nSessions with Ephemerals (1):\n0x10:\n\t/a\n\t/b\n\
          Connections dump:\nConnections Sets (0)/(0):\n"
@@ -180,7 +181,7 @@ fn watches_by_session_and_by_path() {
     assert_eq!(text(|out| watches::wchs(out, 1, 2, 3)), "1 connections watching 2 paths\nTotal watches:3\n");
 }
 
-fn metrics() -> MntrFacts<'static> {
+pub(super) fn metrics() -> MntrFacts<'static> {
     let mut facts = MntrFacts {
         version: VERSION,
         mode: Mode::Standalone,
@@ -188,6 +189,8 @@ fn metrics() -> MntrFacts<'static> {
         counters: Counters::default(),
         basic: mntr::BasicSummaries::default(),
         advanced: mntr::AdvancedSummaries::default(),
+        positions: None,
+        ensemble: None,
     };
     facts.gauges.znode_count = Some(Number::Whole(5));
     facts.gauges.avg_latency = Some(Number::Fraction(0.0));

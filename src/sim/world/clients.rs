@@ -1,8 +1,8 @@
 //! Clients in the world: their links, what they feel like, and what is due by the number of their requests.
 
-use super::{Event, POLITE_US, Server, Stage, World};
+use super::{Event, POLITE_US, Stage, World};
 use crate::base::ids::ConnId;
-use crate::sim::agenda::{Agenda, Link};
+use crate::sim::agenda::{Agenda, Link, Who};
 use crate::sim::client::{Phase, Whim};
 use crate::sim::host::Life;
 use crate::sim::options::Ending;
@@ -20,11 +20,16 @@ impl World {
         let link = self.next_link;
         self.next_link += 1;
         let front = self.prng.index(usize::from(self.options.fronts));
-        self.agenda.links.insert(link, Link { client, front, life: 0, conn: None, up_us: 0, down_us: 0 });
+        let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
+        self.agenda.links.insert(link, Link { client, node, front, life: 0, conn: None, up_us: 0, down_us: 0 });
+        self.clients[client].heard_us = self.agenda.now_us;
         let hello = self.clients[client].connect(link, &mut self.history, &self.options, &mut self.coverage);
         self.agenda.send_up(link, Event::Arrive { link });
         self.send(link, hello);
-        // A handshake that nobody answers is given up.
+        if self.nodes.len() > 1 {
+            let ms = u64::from(self.options.session_timeout_ms) * 2 / 3;
+            self.agenda.after(ms * 1000, Event::Patience { client, link });
+        }
         self.agenda.trace.event(self.agenda.now_us, "connect", &[client as u64, link]);
     }
 
@@ -42,24 +47,21 @@ impl World {
 
     pub(super) fn arrive(&mut self, link: u64) {
         let Some(known) = self.agenda.links.get_mut(&link) else { return };
-        let Link { client, front, .. } = *known;
-        known.life = self.life;
+        let Link { client, node, front, .. } = *known;
+        known.life = self.nodes[node].life;
         let peer = self.clients[client].peer();
-        match &mut self.server {
-            Server::Up(life) => life.accept(&mut self.agenda, link, front, peer),
+        match self.nodes[node].up_mut() {
+            Some(life) => life.accept(&mut self.agenda, link, front, peer),
             // Nobody listens.
-            Server::Down | Server::Booting { .. } => self.agenda.send_down(link, Vec::new()),
+            None => self.agenda.send_down(link, Vec::new()),
         }
     }
 
     /// The server's end of a link, if both still are what they were.
     pub(super) fn far_end(&mut self, link: u64) -> Option<(&mut Life, &mut Agenda, usize, ConnId)> {
-        let Link { front, life, conn, .. } = *self.agenda.links.get(&link)?;
-        let conn = conn?;
-        match &mut self.server {
-            Server::Up(up) if up.number == life => Some((up, &mut self.agenda, front, conn)),
-            _ => None,
-        }
+        let Link { node, front, life, conn, .. } = *self.agenda.links.get(&link)?;
+        let up = self.nodes[node].life(Who { node, life })?;
+        Some((up, &mut self.agenda, front, conn?))
     }
 
     pub(super) fn at_server(&mut self, link: u64, bytes: &[u8]) {
@@ -77,7 +79,7 @@ impl World {
 
     pub(super) fn at_client(&mut self, link: u64, bytes: &[u8]) -> Result<(), String> {
         self.agenda.trace.bytes(self.agenda.now_us, "to-client", link, bytes);
-        let Some(&Link { client, conn, .. }) = self.agenda.links.get(&link) else { return Ok(()) };
+        let Some(&Link { client, node, conn, .. }) = self.agenda.links.get(&link) else { return Ok(()) };
         if self.clients[client].link != link || self.clients[client].phase == Phase::Away {
             return Ok(());
         }
@@ -89,6 +91,7 @@ impl World {
         }
         let before = self.clients[client].phase;
         self.agenda.say(|| format!("client {client} hears {} bytes", bytes.len()));
+        self.clients[client].heard_us = self.agenda.now_us;
         let answer = self.clients[client].hear(bytes, &mut self.history, &mut self.coverage)?;
         if !answer.is_empty() {
             self.send(link, answer);
@@ -97,8 +100,9 @@ impl World {
             (Phase::Joining, Phase::Up) => {
                 let session = self.clients[client].session();
                 self.agenda.say(|| format!("client {client} has {session}"));
-                if let (Server::Up(life), Some(conn)) = (&mut self.server, conn) {
-                    life.has_session(conn, session, self.agenda.now().mono);
+                self.history.presence.resumed(session, self.agenda.now_ms());
+                if let (Some(life), Some(conn)) = (self.nodes[node].up_mut(), conn) {
+                    life.has_session(conn, session);
                 }
                 self.agenda.after(1, Event::Act { client, link });
             }
@@ -109,6 +113,26 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A client that isn't answered for two thirds of its timeout tries another server.
+    pub(super) fn patience(&mut self, client: usize, link: u64) {
+        let known = &self.clients[client];
+        if known.link != link || known.phase == Phase::Away {
+            return;
+        }
+        let patience_us = u64::from(self.options.session_timeout_ms) * 2000 / 3;
+        let waits = known.phase == Phase::Joining || known.outstanding() > 0;
+        let quiet_us = self.agenda.now_us - known.heard_us;
+        if waits && quiet_us >= patience_us {
+            self.coverage.hit("client-gives-up");
+            self.agenda.say(|| format!("client {client} hears nothing and leaves"));
+            self.leave(client);
+            self.clients[client].hang_up();
+            return self.come_back(client);
+        }
+        let wait = if waits { patience_us - quiet_us } else { patience_us };
+        self.agenda.after(wait.max(1000), Event::Patience { client, link });
     }
 
     pub(super) fn leave(&mut self, client: usize) {
@@ -131,10 +155,14 @@ impl World {
             POLITE_US.min(u64::from(self.options.session_timeout_ms) * 300)
         };
         let mut pause = self.prng.between(1, think_us);
-        let may_ask = self.stage == Stage::Quiet || self.stage == Stage::Work && self.requests < self.options.requests;
+        let may_ask = self.stage == Stage::Quiet
+            || self.stage == Stage::Work && self.requests < self.options.requests * if self.faults_left > 0 { 3 } else { 1 };
         if may_ask {
             let mut out = Vec::new();
             let from = self.history.asked.len();
+            if self.clients[client].outstanding() == 0 {
+                self.clients[client].heard_us = self.agenda.now_us;
+            }
             self.requests += self.clients[client].act(&mut self.history, &self.options, &mut self.coverage, &mut out);
             if !out.is_empty() {
                 for idx in from..self.history.asked.len() {
@@ -147,7 +175,11 @@ impl World {
                 Whim::None => {}
                 Whim::Drop => {
                     self.agenda.say(|| format!("client {client} drops its connection"));
-                    self.leave(client);
+                    if self.options.losses == 0 || self.prng.chance(1, 2) {
+                        self.leave(client);
+                    } else {
+                        self.coverage.hit("client-lost-silently");
+                    }
                     self.clients[client].hang_up();
                     return self.come_back(client);
                 }
@@ -174,16 +206,28 @@ impl World {
                 let ending = self.draw_ending();
                 if ending == Ending::Stop || self.prng.chance(1, 4) {
                     let late = self.prng.between(0, 3000);
-                    self.agenda.after(late, Event::End { ending, life: None });
+                    self.agenda.after(late, Event::End { node: 0, ending, life: None });
                 } else {
                     // Where it hurts: between two steps of the disk.
-                    self.end_at_step = Some((self.agenda.disk_steps + self.prng.between(1, 12), ending));
+                    let steps = self.nodes[0].disk_steps;
+                    self.nodes[0].end_at_step = Some((steps + self.prng.between(1, 12), ending));
                 }
             }
-        } else if self.requests >= self.options.requests && !self.full {
-            self.stage = Stage::Calming;
-            self.agenda.after(300_000, Event::QuietBegins);
+        } else if self.requests >= self.options.requests && self.faults_left == 0 && self.nodes.iter().all(|n| !n.full) {
+            self.calm();
         }
+    }
+
+    /// No new faults from now on.
+    pub(super) fn calm(&mut self) {
+        if self.stage != Stage::Work {
+            return;
+        }
+        self.stage = Stage::Calming;
+        if self.nodes.len() > 1 {
+            self.heal_all();
+        }
+        self.agenda.after(300_000, Event::QuietBegins);
     }
 
     pub(super) fn draw_ending(&mut self) -> Ending {

@@ -1,15 +1,17 @@
 //! After the faults: everybody must be served, nothing may be left over, and all that was seen is judged.
 
-use super::{Event, Server, Stage, Verdict, World};
+use super::{Event, Stage, Verdict, World};
 use crate::base::ids::Zxid;
 use crate::server::boot::recover_server;
 use crate::sim::options::Ending;
 use crate::sim::{checks, watching};
-use std::collections::BTreeMap;
+
+/// Time in which an ensemble without faults must serve everybody again.
+const CONVERGE_MS: u64 = 15_000;
 
 impl World {
     pub(super) fn quiet_begins(&mut self) {
-        if !matches!(self.server, Server::Up(_)) {
+        if self.nodes.iter().any(|node| node.up().is_none()) {
             return self.agenda.after(200_000, Event::QuietBegins);
         }
         self.stage = Stage::Quiet;
@@ -20,7 +22,8 @@ impl World {
             self.agenda.after(1, Event::Act { client, link });
             self.agenda.after(1, Event::Connect { client });
         }
-        let ms = 3 * u64::from(self.options.session_timeout_ms) + 8 * u64::from(self.options.tick_ms) + 2000;
+        let converge_ms = if self.nodes.len() > 1 { CONVERGE_MS } else { 0 };
+        let ms = 3 * u64::from(self.options.session_timeout_ms) + 8 * u64::from(self.options.tick_ms) + 2000 + converge_ms;
         self.agenda.after(ms * 1000, Event::QuietEnds);
     }
 
@@ -34,15 +37,16 @@ impl World {
     }
 
     pub(super) fn finish(&mut self) -> Result<(), String> {
+        if self.nodes.len() > 1 {
+            return self.finish_ensemble();
+        }
         if let Some(client) = self.clients.iter().find(|c| c.outstanding() > 0) {
             return Err(format!("{} requests of client {} were never answered", client.outstanding(), client.id));
         }
-        let Server::Up(life) = &self.server else { return Err("the server went away without a fault".to_owned()) };
-        let now_ms = self.agenda.now().mono.0;
+        let Some(life) = self.nodes[0].up() else { return Err("the server went away without a fault".to_owned()) };
         let ticks_ms = 3 * u64::from(self.options.tick_ms);
         for image in life.keeper.sessions().images() {
-            let sign = |from: &BTreeMap<_, u64>| from.get(&image.session).copied().unwrap_or(0);
-            let silent = now_ms - sign(&life.heard).max(sign(&life.resumed));
+            let silent = self.history.presence.silent_ms(image.session, self.agenda.now_ms());
             if silent > u64::from(image.timeout_ms) + ticks_ms {
                 return Err(format!(
                     "session {} lives after {silent} ms of silence, its timeout is {} ms",
@@ -52,18 +56,77 @@ impl World {
         }
         let applied = life.keeper.applied();
         self.judge(applied)?;
-        if let Server::Up(life) = &self.server {
+        if let Some(life) = self.nodes[0].up() {
             checks::same_tree(&mut self.replay, life.keeper.tree())?;
             checks::same_sessions(self.replay.sessions(), life.keeper.sessions())?;
         }
-        self.end(Ending::Power)?;
+        self.end(0, Ending::Power)?;
         self.verdict = Some(Verdict::Passed);
-        let mut prng = self.boot_prng.clone();
-        match recover_server(&self.disk, &self.config, &mut prng) {
-            Ok(boot) => self.welcome_back(&boot).and_then(|()| self.judge_start(&boot)),
-            Err(_) if self.rotten => Ok(()),
+        let node = &self.nodes[0];
+        let mut prng = node.boot_prng.clone();
+        match recover_server(&node.disk, &node.config, &mut prng) {
+            Ok(boot) => self.welcome_back(0, &boot).and_then(|()| self.judge_start(0, &boot)),
+            Err(_) if node.rotten => Ok(()),
             Err(error) => Err(format!("the last start is refused: {error}")),
         }
+    }
+
+    /// All servers have the same, and everything that clients saw is judged by it.
+    fn finish_ensemble(&mut self) -> Result<(), String> {
+        let end = self.history.ledger.end().zxid;
+        for node in &self.nodes {
+            let Some(life) = node.up() else { return Err(format!("server {} went away without a fault", node.idx + 1)) };
+            if !node.role.serves() {
+                return Err(format!("server {} is {:?} long after all faults", node.idx + 1, node.role));
+            }
+            if life.keeper.applied() != end {
+                return Err(format!("server {} has applied through {}, committed is {end}", node.idx + 1, life.keeper.applied()));
+            }
+        }
+        if let Some(client) = self.clients.iter().find(|c| c.outstanding() > 0) {
+            return Err(format!("{} requests of client {} were never answered", client.outstanding(), client.id));
+        }
+        self.judge(end)?;
+        let gone = &self.history.told_gone;
+        if let Some(session) = gone.iter().find(|session| !self.replay.closed.contains_key(session)) {
+            return Err(format!("session {session} was told to be gone, nobody closed it"));
+        }
+        for idx in 0..self.nodes.len() {
+            let Some(life) = self.nodes[idx].up() else { continue };
+            checks::same_tree(&mut self.replay, life.keeper.tree()).map_err(|what| format!("server {}: {what}", idx + 1))?;
+            let same = checks::same_sessions(self.replay.sessions(), life.keeper.sessions());
+            same.map_err(|what| format!("server {}: {what}", idx + 1))?;
+        }
+        self.no_session_lives_too_long()?;
+        for idx in 0..self.nodes.len() {
+            self.end(idx, Ending::Power)?;
+        }
+        for idx in 0..self.nodes.len() {
+            let node = &self.nodes[idx];
+            let mut prng = node.boot_prng.clone();
+            match recover_server(&node.disk, &node.config, &mut prng) {
+                Ok(boot) => self.welcome_back(idx, &boot)?,
+                Err(_) if node.rotten => {}
+                Err(error) => return Err(format!("the last start of server {} is refused: {error}", idx + 1)),
+            }
+        }
+        self.verdict = Some(Verdict::Passed);
+        Ok(())
+    }
+
+    fn no_session_lives_too_long(&self) -> Result<(), String> {
+        let Some(life) = self.leader().and_then(|leader| self.nodes[leader].up()) else {
+            return Err("nobody leads long after all faults".to_owned());
+        };
+        let slow_ms = |ms: u64| ms * 1000 / (1000 - u64::from(self.options.drift_permille)) + 4 * u64::from(self.options.tick_ms) + 200;
+        for image in life.keeper.sessions().images() {
+            let silent = self.history.presence.silent_ms(image.session, self.agenda.now_ms());
+            if silent > slow_ms(u64::from(image.timeout_ms)) {
+                let timeout = image.timeout_ms;
+                return Err(format!("session {} lives after {silent} ms of silence, its timeout is {timeout} ms", image.session));
+            }
+        }
+        Ok(())
     }
 
     /// Judges what clients saw, with the model led through `to`.

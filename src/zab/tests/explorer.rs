@@ -29,7 +29,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn whatever_happens_nothing_committed_is_lost_and_a_healed_ensemble_elects() {
-    let (first, seeds) = (number("ZAB_FIRST", 1), number("ZAB_SEEDS", 400));
+    let (first, seeds) = (number("ZAB_FIRST", 1), number("ZAB_SEEDS", 1000));
     let mut all = Shown::default();
     for seed in first..first + seeds {
         match catch_unwind(AssertUnwindSafe(|| explore(seed))) {

@@ -47,6 +47,7 @@ def normalizer():
     def normalize(command, line):
         if re.match(r"^time = \d+ msec$", line):
             return None
+        line = transcript.without_ports(line)
         line = re.sub(r"^(\t[cm]time ?= ?).*$", r"\1TIME", line)
         line = re.sub(r"^(\t[cm]zxid=)([0-9a-f]+)$", lambda match: match[1] + names.zxid(int(match[2], 16)), line)
         line = re.sub(r"^(\tephemeralOwner = )([0-9a-f]+)$", lambda match: match[1] + names.session(int(match[2], 16)), line)

@@ -1,6 +1,6 @@
-# Shared by the client stages: options, cache, real ZooKeeper's class path, and one server under test.
+# Shared by the client stages: options, cache, real ZooKeeper's class path, and one server under test or an ensemble of three.
 #
-# A stage sources this file, calls `stage_init NAME "$@"`, then `server_start`, runs its client and ends with
+# A stage sources this file, calls `stage_init NAME "$@"`, then `server_start` (or `ensemble_start`), runs its client and ends with
 # `stage_finish FAILURES`. The trap set by stage_init stops every server that the stage started, by its process id.
 #
 # What it guarantees: every wait is bounded, a server that stops wrongly fails the stage (Ringkeeper must end with
@@ -19,6 +19,9 @@ STOP_TIMEOUT_S=5
 
 SERVER=ringkeeper         # which server is under test: ringkeeper | zookeeper
 FULL=no                   # yes with --full
+ON=alone                  # where the client connects: alone (one server) | follower | leader, of an ensemble of three
+ENSEMBLE=                 # the ensemble's directory, while there is one
+ENSEMBLE_CONNECT=         # HOST:PORT,… of its servers
 SERVER_PROPS=()           # system properties, name=value, given as -Dname=value
 SERVER_CFG=()             # extra lines of zoo.cfg
 SERVER_PID=
@@ -37,9 +40,14 @@ stage_init() {
             --server) [ $# -ge 2 ] || die "--server needs ringkeeper or zookeeper"; SERVER=$2; shift 2 ;;
             --server=*) SERVER=${1#--server=}; shift ;;
             --full) FULL=yes; shift ;;
-            *) die "unknown argument '$1' (usage: run [--server ringkeeper|zookeeper] [--full])" ;;
+            --on) [ $# -ge 2 ] || die "--on needs alone, follower or leader"; ON=$2; shift 2 ;;
+            *) die "unknown argument '$1' (usage: run [--server ringkeeper|zookeeper] [--on alone|follower|leader] [--full])" ;;
         esac
     done
+    case $ON in
+        alone|follower|leader) ;;
+        *) die "unknown place '$ON' (alone, follower or leader)" ;;
+    esac
     case $SERVER in
         ringkeeper|zookeeper) ;;
         *) die "unknown server '$SERVER' (ringkeeper or zookeeper)" ;;
@@ -59,6 +67,7 @@ stage_cleanup() {
     local status=$?
     trap - EXIT
     if [ -n "$SERVER_PID" ]; then { kill -KILL "$SERVER_PID"; wait "$SERVER_PID"; } 2>/dev/null || true; fi
+    if [ -n "$ENSEMBLE" ]; then members end || true; fi
     if declare -F stage_cleanup_more >/dev/null; then stage_cleanup_more; fi
     rmdir "$WORK" 2>/dev/null || true
     if [ $status -eq 0 ]; then rm -rf "$WORK"; elif [ -d "$WORK" ]; then printf '%s: files kept in %s\n' "$STAGE" "$WORK" >&2; fi
@@ -171,10 +180,42 @@ write_zoo_cfg() {
     } >"$file"
 }
 
-# Starts the server under test on an empty directory. $1 = client port, 0 (default) for a free one.
-# Sets SERVER_PID and SERVER_PORT; returns when clients are served.
+# Gives a command to the ensemble (common/members.py).
+members() { timeout 240 env PYTHONDONTWRITEBYTECODE=1 python3 "$CLIENTS_DIR/common/members.py" "$ENSEMBLE" "$@"; }
+
+# Starts an ensemble of three servers below $WORK/ensemble. Sets ENSEMBLE and ENSEMBLE_CONNECT; returns when all serve.
+ensemble_start() {
+    local program props=() prop
+    if [ "$SERVER" = zookeeper ]; then ensure_zookeeper; program=$ZK_CLASSPATH; else program=$(ringkeeper_binary); fi
+    for prop in ${SERVER_PROPS[@]+"${SERVER_PROPS[@]}"}; do props+=(-D "$prop"); done
+    for prop in ${SERVER_CFG[@]+"${SERVER_CFG[@]}"}; do props+=(--line "$prop"); done
+    ENSEMBLE=$WORK/ensemble
+    rm -rf "$ENSEMBLE"
+    ENSEMBLE_CONNECT=$(members start --system "$SERVER" --program "$program" ${props[@]+"${props[@]}"}) || die "the ensemble doesn't start"
+}
+
+# Ends all servers with SIGTERM and checks how they end.
+ensemble_stop() {
+    members stop || die "the ensemble doesn't stop as promised, see $ENSEMBLE"
+    ENSEMBLE=
+}
+
+# Starts the server under test on an empty directory. $1 = client port, 0 (default) for a free one. With --on it is a member
+# of an ensemble. Sets SERVER_PORT, and SERVER_PID when it is alone; returns when clients are served.
 server_start() {
-    local port=${1:-0} props=() prop
+    local port=${1:-0} props=() prop number
+    if [ "$ON" != alone ]; then
+        [ "$port" = 0 ] || die "this stage needs a fixed port, so it runs with one server only"
+        ensemble_start
+        if [ "$ON" = leader ]; then
+            number=$(members leader) || die "nobody leads"
+            SERVER_PORT=$(cut -d, -f"$number" <<<"$ENSEMBLE_CONNECT")
+        else
+            SERVER_PORT=$(members follower) || die "nobody follows"
+        fi
+        SERVER_PORT=${SERVER_PORT##*:}
+        return 0
+    fi
     mkdir -p "$WORK/data"
     : >"$WORK/server.out"
     for prop in ${SERVER_PROPS[@]+"${SERVER_PROPS[@]}"}; do props+=("-D$prop"); done
@@ -227,6 +268,7 @@ wait_for_ringkeeper() {
 # Ends the server with SIGTERM and checks how it ends. Fails the stage when Ringkeeper breaks its promise.
 server_stop() {
     local pid=$SERVER_PID status=0 waited_ms=0
+    if [ "$ON" != alone ]; then ensemble_stop; return 0; fi
     kill -TERM "$pid" 2>/dev/null || die "the server had ended before it was stopped, see $WORK/server.log"
     while kill -0 "$pid" 2>/dev/null && [ $waited_ms -lt $((STOP_TIMEOUT_S * 1000)) ]; do
         sleep 0.05; waited_ms=$((waited_ms + 50))

@@ -6,7 +6,7 @@ started and how its output is read (a subclass of Client), and a script and an e
   # comment                left out of the transcript
   ## heading               kept
   a> command               client a (started when first named) executes the command; its output follows, indented
-  a@ events N              N watch events of a, in their order; waits up to 10 s for them
+  a@ events N              N watch events of a, in their order; waits up to 30 s for them
   a@ until TEXT :: command repeats the command until its output is TEXT, for up to 20 s
   a@ quit                  ends client a, which closes its session
   root/chroot              as a name: like any other, but connected below the path given after the slash
@@ -23,8 +23,8 @@ import sys
 import threading
 import time
 
-COMMAND_TIMEOUT_S = 20
-EVENTS_TIMEOUT_S = 10
+COMMAND_TIMEOUT_S = 60
+EVENTS_TIMEOUT_S = 30
 UNTIL_TIMEOUT_S = 20
 SCRIPT_LINE = re.compile(r"^(?P<name>[a-z]+(?P<chroot>/\S+)?|!)(?P<kind>[>@]) (?P<rest>.*)$")
 
@@ -44,6 +44,11 @@ class Names:
     def _name(self, kind, value):
         names = self._names[kind]
         return names.setdefault(value, f"{kind}{len(names) + 1}")
+
+
+def without_ports(line):
+    """A `server.N` line of a configuration with names in place of the ports, which differ from run to run."""
+    return re.sub(r"(server\.(\d+)=)127\.0\.0\.1:\d+:\d+(\S*);(?:127\.0\.0\.1:\d+|SERVER)", r"\1QUORUM\2:ELECTION\2\3;CLIENT\2", line)
 
 
 class Client:

@@ -43,6 +43,7 @@ def normalizer():
             return "[" + ", ".join(sorted(line[1:-1].split(", "))) + "]"
         line = re.sub(r"^([cmp]Zxid = )0x([0-9a-f]+)$", lambda match: match[1] + names.zxid(int(match[2], 16)), line)
         line = re.sub(r"( zxid: )(\d+)$", lambda match: match[1] + names.zxid(int(match[2])), line)
+        line = transcript.without_ports(line)
         line = re.sub(r"^([cm]time = ).*$", r"\1TIME", line)
         return re.sub(r"^(ephemeralOwner = )0x([0-9a-f]+)$", lambda match: match[1] + names.session(int(match[2], 16)), line)
 

@@ -27,7 +27,7 @@ pub(super) const KEYS: &[Key] = &[
         "readonlymode.enabled",
         Kind::Bool,
         "false",
-        "answers isro whatever the whitelist says (an ensemble's read-only mode is not built yet)",
+        "answers isro whatever the whitelist says; a server cut off from its ensemble serves reads to clients that accept it",
     ),
     moot("jvm.pause.monitor", Kind::Bool, "false", super::quorum::JVM, "watches for pauses of the Java machine"),
     moot("jvm.pause.info-threshold.ms", Kind::LONG, "1000", super::quorum::JVM, "ms; pause that is logged"),

@@ -17,6 +17,8 @@ use super::kind::Kind;
 pub enum Fate {
     /// It works as in ZooKeeper.
     Honoured,
+    /// Honoured between the servers of an ensemble; of a standalone server it has no meaning.
+    InEnsemble,
     /// Accepted with one line that says why nothing needs it here.
     NoMeaning(&'static str),
     /// Not built yet; ignoring it costs comfort only, so a warning. Holds the value that asks for nothing (empty: every
@@ -58,6 +60,10 @@ impl Key {
 
 const fn honoured(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
     Key { name, kind, default, fate: Fate::Honoured, meaning }
+}
+
+const fn in_ensemble(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind, default, fate: Fate::InEnsemble, meaning }
 }
 
 const fn moot(name: &'static str, kind: Kind, default: &'static str, why: &'static str, meaning: &'static str) -> Key {
@@ -128,9 +134,12 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         return None;
     }
     let folded = plain.to_ascii_lowercase();
+    let edits_max = plain.len().div_ceil(3);
+    // Names of very different length need more edits than that.
+    let similar = all().filter(|key| key.stem().len().abs_diff(plain.len()) <= edits_max);
     let (edits, near) =
-        all().map(|key| (edit_distance(&folded, &key.stem().to_ascii_lowercase()), key.name)).min_by_key(|found| found.0)?;
-    (edits <= plain.len().div_ceil(3)).then_some(near)
+        similar.map(|key| (edit_distance(&folded, &key.stem().to_ascii_lowercase()), key.name)).min_by_key(|found| found.0)?;
+    (edits <= edits_max).then_some(near)
 }
 
 /// Insertions, removals, replacements and swaps of neighbours that turn `a` into `b`, bytewise.

@@ -2,7 +2,7 @@
 
 use super::super::kind::Kind;
 use super::super::zoo_cfg::{SEGMENT_KB_MAX, SEGMENT_KB_MIN};
-use super::{Key, honoured};
+use super::{Key, honoured, in_ensemble};
 use crate::base::limits::{FRONTS_MAX, SHARDS_MAX};
 
 /// In the order of the documentation.
@@ -55,5 +55,36 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Int { min: 0, max: 3_600_000 },
         "1000",
         "ms; a slower request is logged with the stage that took longest; 0: never",
+    ),
+    in_ensemble("ringkeeper.pulse.intervalMs", Kind::Int { min: 10, max: 60_000 }, "100", "ms between two heartbeats"),
+    in_ensemble(
+        "ringkeeper.pulse.silenceMs",
+        Kind::Int { min: 30, max: 600_000 },
+        "800",
+        "ms; a server that was silent for so long counts as gone; at least 3 * ringkeeper.pulse.intervalMs",
+    ),
+    in_ensemble(
+        "ringkeeper.election.gatherMs",
+        Kind::Int { min: 0, max: 60_000 },
+        "60",
+        "ms to wait for better candidates once a quorum is heard",
+    ),
+    in_ensemble(
+        "ringkeeper.bootstrap",
+        Kind::Choice(&["all", "quorum"]),
+        "all",
+        "voters that must be heard, all of them without a history, before a new ensemble makes its first leader",
+    ),
+    in_ensemble(
+        "ringkeeper.peer.backlogKb",
+        Kind::Int { min: 1024, max: 16 << 20 },
+        "65536",
+        "KiB that may wait for one server before it is dropped and synchronised anew; at least 4 * jute.maxbuffer",
+    ),
+    in_ensemble(
+        "ringkeeper.catchup.cacheKb",
+        Kind::Int { min: 0, max: 16 << 20 },
+        "65536",
+        "KiB of the log kept in memory for servers that catch up",
     ),
 ];

@@ -108,7 +108,9 @@ impl Bench {
             self.keeper.turn(&mut cx);
             let left = self.fx.disk.len();
             self.dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
-                DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } => DiskDone { ticket, result: Ok(()) },
+                DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => {
+                    DiskDone::of(ticket, Ok(()))
+                }
             }));
             self.deliver();
             if !moved && (left == 0 || self.disk_waits) {

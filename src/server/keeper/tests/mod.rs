@@ -3,3 +3,4 @@
 mod answers;
 mod bench;
 mod watches;
+mod cluster;

@@ -10,7 +10,7 @@ use crate::model::create_mode::CreateMode;
 use crate::model::file::{Damage, FileEntry, FilePath, Files, Stored};
 use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
-use crate::server::config::{ConfigFile, Input, check};
+use crate::server::config::{Beside, Companion, ConfigFile, Input, check_with};
 use crate::server::front::{Front, FrontOptions, Verdict};
 use crate::server::keeper::Effects;
 use crate::server::mail::{Burst, Then};
@@ -42,8 +42,9 @@ const WALL_MS: i64 = 1_795_342_400_000;
 impl Bench {
     fn new(lines: &str) -> Bench {
         let text = format!("dataDir=/d\nclientPort=0\ntickTime=2000\nsnapCount=100000\n{lines}\n");
+        let beside = Beside { my_id: Companion::Read(ConfigFile { name: "/d/myid", bytes: b"2" }), ..Beside::default() };
         let input = Input { file: Some(ConfigFile { name: "zoo.cfg", bytes: text.as_bytes() }), overrides: &[], cores_available: 1 };
-        let (config, _) = check(&input).into_config().unwrap();
+        let (config, _) = check_with(&input, &beside).into_config().unwrap();
         let boot = recover_server(&NoFiles, &config, &mut Prng::from_seed(7)).unwrap();
         let now = Now { mono: MonoMs(1000), mono_ns: 1_000_000_000, wall_ms: WALL_MS };
         let (keeper, startup) = boot.keeper(&config, 1, now);
@@ -79,12 +80,12 @@ impl Bench {
         for _ in 0..100 {
             let mut cx = Cx { now: self.now, pool: &mut self.pool, fx: &mut self.fx };
             for ticket in dones.drain(..) {
-                self.keeper.on_disk(&mut cx, DiskDone { ticket, result: Ok(()) });
+                self.keeper.on_disk(&mut cx, DiskDone::of(ticket, Ok(())));
             }
             self.keeper.on_burst(&mut cx, &std::mem::take(&mut self.burst));
             self.keeper.turn(&mut cx);
             dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
-                DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } => ticket,
+                DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => ticket,
             }));
             let outbox = self.fx.outboxes.of(FrontId(0));
             let mut at = 0;
@@ -191,6 +192,19 @@ fn sessions_ephemerals_and_watches_show() {
 }
 
 #[test]
+fn conf_of_a_member_ends_with_the_membership() {
+    let members = "server.1=a:2888:3888\nserver.2=b:2889:3889:observer\nserver.3=c:2888:3888;2181";
+    let mut bench = Bench::new(&format!("syncLimit=7\nreadonlymode.enabled=true\n{members}"));
+    assert_eq!(bench.ask(b"conf"), "This ZooKeeper instance is not currently serving requests\n", "it has no leader");
+    // Without one it answers after a while to those who read.
+    bench.now.mono = MonoMs(10_000);
+    assert!(bench.ask(b"conf").ends_with(
+        "\nserverId=2\ninitLimit=10\nsyncLimit=7\nelectionAlg=3\nelectionPort=3889\nquorumPort=2889\npeerType=1\nmembership: \n\
+         server.1=a:2888:3888:participant\nserver.2=b:2889:3889:observer\nserver.3=c:2888:3888:participant;0.0.0.0:2181\nversion=0"
+    ));
+}
+
+#[test]
 fn mntr_counts_what_happened() {
     let mut bench = Bench::new(ALL);
     let (a, b) = (bench.session(40_001), bench.session(40_002));
@@ -221,6 +235,11 @@ fn mntr_counts_what_happened() {
         assert!(mntr.lines().any(|l| l == line), "{line} isn't in\n{mntr}");
     }
     assert!(!mntr.contains("max_file_descriptor_count"), "nobody measured it");
+    let own = |name: &str| mntr.lines().find_map(|l| l.strip_prefix(&format!("zk_ringkeeper_{name}_zxid\t"))).unwrap().to_owned();
+    let applied = bench.keeper.applied().0.to_string();
+    for position in ["proposed", "accepted", "submitted", "durable", "committed", "applied"] {
+        assert_eq!(own(position), applied, "{position}: everything came to rest");
+    }
     assert_eq!(bench.ask(b"dirs"), "datadir_size: 1\nlogdir_size: 2\n");
 }
 

@@ -1,0 +1,121 @@
+//! The bulk lane: ranges of the log and pieces of snapshots, asked for and answered. Any server answers; whoever asks knows from whom
+//! it wants them.
+//!
+//! Guarantees: one answer to a peer is read at a time and its size is bounded, so nobody's catching up takes memory or starves the
+//! log. Leaves to others: what an answer is good for (`learning`, `receiving`).
+
+use super::Keeper;
+use super::leading::Asked;
+use crate::base::ids::{ServerId, Zxid};
+use crate::base::memory::BatchMemory;
+use crate::log::ReadOutcome;
+use crate::model::file::Ticket;
+use crate::model::peer::{Lane, Message};
+use crate::model::position::Identity;
+use crate::server::keeper::Cx;
+use crate::server::note::Level;
+use crate::server::peer_mail::LinkId;
+use crate::snapshot;
+use crate::zab::Input;
+
+/// Bytes of a range that is asked for.
+pub(super) const RANGE_BYTES_MAX: u32 = 4 << 20;
+
+/// What a read of this server's files is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    /// Where a learner's history joins ours.
+    Locate { peer: ServerId, asked: Asked },
+    /// A range for a learner.
+    Range { peer: ServerId, link: LinkId, after: Identity },
+    /// A piece of a snapshot for a learner.
+    Piece { peer: ServerId, link: LinkId, at: Zxid, offset: u64 },
+}
+
+impl<M: BatchMemory> Keeper<M> {
+    pub(super) fn on_bulk(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, message: &Message<'_>) {
+        // A synchronisation that goes on isn't given up, however long it takes.
+        let progress = match message {
+            Message::Fetched { bytes, .. } | Message::Piece { bytes, .. } => !bytes.is_empty(),
+            _ => true,
+        };
+        if progress {
+            self.zab_step(cx, Input::Message { peer, message: *message });
+        }
+        match *message {
+            Message::FetchAsk { after, bytes_max } => {
+                let bytes_max = bytes_max.min(RANGE_BYTES_MAX) as usize;
+                if self.may_read_for(link) {
+                    let ticket = self.log.read_batches(after, bytes_max, &mut cx.fx.disk);
+                    self.await_read(ticket, Reading::Range { peer, link, after });
+                }
+            }
+            Message::PieceAsk { at, offset, len } => {
+                let len = len.min(super::receiving::PIECE_BYTES) as usize;
+                if self.may_read_for(link) {
+                    let ticket = self.log.read_file(snapshot::file_of(at), offset, len, &mut cx.fx.disk);
+                    self.await_read(ticket, Reading::Piece { peer, link, at, offset });
+                }
+            }
+            Message::Fetched { after, more, bytes } => self.on_fetched(cx, peer, after, more, bytes),
+            Message::Piece { at, offset, bytes } => self.on_piece(cx, peer, at, offset, bytes),
+            _ => {}
+        }
+    }
+
+    /// Whether no read for that link is under way: a peer that asks twice is answered once.
+    fn may_read_for(&self, link: LinkId) -> bool {
+        let of = |r: &Reading| matches!(r, Reading::Range { link: l, .. } | Reading::Piece { link: l, .. } if *l == link);
+        self.ensemble.as_ref().is_some_and(|e| !e.reading.values().any(of))
+    }
+
+    fn await_read(&mut self, ticket: Ticket, what: Reading) {
+        if let Some(e) = &mut self.ensemble {
+            e.reading.insert(ticket, what);
+        }
+    }
+
+    /// A read ended.
+    pub(in crate::server::keeper) fn on_read_done(&mut self, cx: &mut Cx<'_, M>, ticket: Ticket, outcome: Option<ReadOutcome>) {
+        let Some(e) = &mut self.ensemble else { return };
+        let Some(what) = e.reading.remove(&ticket) else { return };
+        if let Some(ReadOutcome::Damaged(damage)) = &outcome {
+            cx.fx.note(Level::Error, format!("reading for another server finds damage: {damage}"));
+        }
+        match what {
+            Reading::Locate { peer, asked } => match outcome {
+                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, asked, found),
+                _ => self.distrust(cx, peer, asked.link, "where its history joins this server's can't be read"),
+            },
+            // Asking again at once would end the same way; on the next connection it is a while later, or another server leads.
+            Reading::Range { peer, link, .. } | Reading::Piece { peer, link, .. }
+                if matches!(outcome, None | Some(ReadOutcome::Damaged(_))) =>
+            {
+                self.distrust(cx, peer, link, &format!("what server {} asks for can't be read here", peer.0));
+            }
+            Reading::Range { link, after, .. } => {
+                let (more, bytes) = match &outcome {
+                    Some(ReadOutcome::Batches { bytes, more }) => (*more, bytes.as_slice()),
+                    _ => (false, &[][..]),
+                };
+                e.answer_bulk(cx, link, &Message::Fetched { after, more, bytes });
+            }
+            Reading::Piece { link, at, offset, .. } => {
+                let bytes = match &outcome {
+                    Some(ReadOutcome::Bytes(bytes)) => bytes.as_slice(),
+                    _ => &[],
+                };
+                e.answer_bulk(cx, link, &Message::Piece { at, offset, bytes });
+            }
+        }
+    }
+}
+
+impl super::Ensemble {
+    fn answer_bulk<M: BatchMemory>(&self, cx: &mut Cx<'_, M>, link: LinkId, message: &Message<'_>) {
+        let is_up = self.links.iter().any(|((_, lane), l)| *lane == Lane::Bulk && *l == link);
+        if is_up {
+            self.send_on(&mut cx.fx.peers, link, message);
+        }
+    }
+}

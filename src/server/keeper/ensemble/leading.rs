@@ -1,0 +1,237 @@
+//! The leader's side: where each learner's history joins its own, and the stream of batches from there on.
+//!
+//! Guarantees: a learner is given batches only after the identity at which its own history ends (or is cut), each once and in order,
+//! on one connection. Leaves to others: who counts for what (`zab`), ranges from disk (`bulk`).
+
+use super::Keeper;
+use crate::base::ids::{ServerId, SessionId, Zxid};
+use crate::base::memory::BatchMemory;
+use crate::log::{Batch, Located};
+use crate::model::peer::{Lane, Message};
+use crate::model::position::Identity;
+use crate::mutant;
+use crate::server::keeper::Cx;
+use crate::server::note::Level;
+use crate::server::peer_mail::LinkId;
+use crate::server::words::ensemble::{ProposalBytes, SyncKind};
+use crate::wire::peer as wire;
+use crate::zab::{Input, Role};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+
+/// One learner.
+#[derive(Debug)]
+struct Stream {
+    link: LinkId,
+    /// Every batch goes to it.
+    live: bool,
+    /// What it was told last: committed, beat, confirmed.
+    said: (Zxid, u64, u64),
+    /// Verdicts that leave at the end of the turn.
+    verdicts: Vec<u8>,
+}
+
+/// A learner's question that the files answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Asked {
+    /// On this connection.
+    pub(super) link: LinkId,
+    /// Of the leader of this epoch.
+    pub(super) epoch: u32,
+    /// Where its history ends, or may join.
+    pub(super) last: Identity,
+    /// Only whether it is there.
+    pub(super) probe: bool,
+}
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(super) struct Leading {
+    streams: BTreeMap<ServerId, Stream>,
+    /// Through which server each session attached last, in the order of judgements.
+    pub(super) owners: HashMap<SessionId, ServerId>,
+    /// Learners synchronised from the log, told to give something up, given a snapshot.
+    served: [u64; 3],
+}
+
+impl Leading {
+    pub(super) fn forget(&mut self, peer: ServerId) {
+        self.streams.remove(&peer);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.streams.clear();
+        self.owners.clear();
+    }
+
+    /// How many learners were synchronised, by kind.
+    pub(super) fn served(&self) -> [u64; 3] {
+        self.served
+    }
+
+    /// Where verdicts for `peer` go, if it is a learner.
+    pub(super) fn verdicts(&mut self, peer: ServerId) -> Option<&mut Vec<u8>> {
+        self.streams.get_mut(&peer).map(|s| &mut s.verdicts)
+    }
+}
+
+impl<M: BatchMemory> Keeper<M> {
+    fn leads(&self) -> Option<u32> {
+        match self.ensemble.as_ref()?.zab.role() {
+            Role::Leading { epoch, .. } => Some(epoch),
+            _ => None,
+        }
+    }
+
+    /// A learner says where its history ends.
+    pub(super) fn on_follow(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, last: Identity, probe: bool) {
+        // So that what the learner is given below is everything there is.
+        self.stream_closed(cx);
+        let Some(e) = &mut self.ensemble else { return };
+        let Some(link) = e.link(peer, Lane::Main) else { return };
+        let said = (Zxid::ZERO, 0, 0);
+        e.leading.streams.insert(peer, Stream { link, live: false, said, verdicts: Vec::new() });
+        if self.log.knows(last) {
+            if probe {
+                return self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last });
+            }
+            return match self.log.recent_after(last) {
+                Some(batches) => self.begin_stream(cx, peer, link, last, &batches),
+                None if !self.log.reaches_back_to(last) => self.offer_snapshot(cx, peer, link, last),
+                None => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
+            };
+        }
+        match self.log.nearest_at_or_below(last.zxid) {
+            Some(to) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
+            None => self.locate(cx, peer, link, last, probe),
+        }
+    }
+
+    /// Asks the files, when memory doesn't reach that far back.
+    fn locate(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity, probe: bool) {
+        let Some(epoch) = self.leads() else { return };
+        let ticket = self.log.locate(last, &mut cx.fx.disk);
+        if let Some(e) = &mut self.ensemble {
+            e.reading.insert(ticket, super::bulk::Reading::Locate { peer, asked: Asked { link, epoch, last, probe } });
+        }
+    }
+
+    pub(super) fn on_located(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, asked: Asked, found: Located) {
+        let Asked { link, epoch, last, probe } = asked;
+        // An answer to what was asked in an earlier epoch would have the learner cut what it has acknowledged since.
+        if self.leads() != Some(epoch) || self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)) != Some(link) {
+            return;
+        }
+        match found {
+            Located::Here if probe => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last }),
+            Located::Here => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
+            Located::Before(to) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
+            Located::Older => self.offer_snapshot(cx, peer, link, last),
+        }
+    }
+
+    fn offer_snapshot(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity) {
+        match self.snapshots.newest_verified() {
+            // An older one would take from the learner what it has.
+            Some(at) if at.zxid > last.zxid => {
+                self.answer_follow(cx, peer, &|epoch| Message::Snapshot { epoch, at, len: 0 });
+            }
+            _ => {
+                let text =
+                    format!("server {} needs a snapshot beyond {} to catch up, and there is none yet: it is taken now", peer.0, last.zxid);
+                cx.fx.note(Level::Warn, text);
+                self.snapshots.want();
+                self.distrust(cx, peer, link, "it asks again later");
+            }
+        }
+    }
+
+    fn answer_follow(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, make: &dyn Fn(u32) -> Message<'static>) {
+        let Some(epoch) = self.leads() else { return };
+        let message = make(epoch);
+        let Some(e) = &mut self.ensemble else { return };
+        match message {
+            Message::Snapshot { .. } => e.leading.served[SyncKind::Snap as usize] += 1,
+            Message::Back { .. } => e.leading.served[SyncKind::Trunc as usize] += 1,
+            _ => {}
+        }
+        e.send(&mut cx.fx.peers, peer, Lane::Main, &message);
+    }
+
+    fn begin_stream(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, after: Identity, batches: &[Batch<M>]) {
+        let Some(epoch) = self.leads() else { return };
+        let tail = self.log.tail();
+        let Some(e) = &mut self.ensemble else { return };
+        e.leading.served[SyncKind::Diff as usize] += 1;
+        e.send_on(&mut cx.fx.peers, link, &Message::Diff { epoch, after });
+        let (committed, beat, confirmed) = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+        let skipped = usize::from(mutant!("ensemble-diff-skips-first") && batches.len() > 1);
+        for batch in &batches[skipped..] {
+            let from = cx.fx.peers.bytes.len();
+            let parts = [batch.replicated_bytes(), batch.body()];
+            wire::put_batch(&mut cx.fx.peers.bytes, e.me, epoch, committed, beat, confirmed, parts);
+            cx.fx.peers.book(link, from);
+        }
+        if let Some(stream) = e.leading.streams.get_mut(&peer) {
+            stream.live = true;
+        }
+        self.zab_step(cx, Input::Streamed { peer, last: tail });
+    }
+
+    /// Batches that were closed since go to every learner that is joined: the same bytes to all.
+    pub(super) fn stream_closed(&mut self, cx: &mut Cx<'_, M>) {
+        let epoch = self.leads();
+        self.flush_verdicts(cx);
+        let mut any = false;
+        while let Some(batch) = self.log.next_to_send() {
+            let (Some(epoch), Some(e)) = (epoch, &mut self.ensemble) else { continue };
+            any = true;
+            let records = u64::from(batch.header().replicated.records);
+            ProposalBytes::record(&mut e.since.proposal_bytes, batch.body().len() as u64 / records.max(1));
+            let say = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+            let live = e.leading.streams.values_mut().filter(|s| s.live);
+            let out = &mut cx.fx.peers;
+            let from = out.bytes.len();
+            let mut encoded = false;
+            for stream in live {
+                if !std::mem::replace(&mut encoded, true) {
+                    let parts = [batch.replicated_bytes(), batch.body()];
+                    wire::put_batch(&mut out.bytes, e.me, epoch, say.0, say.1, say.2, parts);
+                }
+                stream.said = say;
+                out.book(stream.link, from);
+            }
+        }
+        if any {
+            let last = self.log.tail();
+            self.zab_step(cx, Input::Proposed { last });
+        }
+    }
+
+    fn flush_verdicts(&mut self, cx: &mut Cx<'_, M>) {
+        let Some(epoch) = self.leads() else { return };
+        let Some(e) = &mut self.ensemble else { return };
+        let me = e.me;
+        for stream in e.leading.streams.values_mut().filter(|s| !s.verdicts.is_empty()) {
+            let from = cx.fx.peers.bytes.len();
+            wire::put(&mut cx.fx.peers.bytes, me, &Message::Verdicts { epoch, bytes: &stream.verdicts });
+            cx.fx.peers.book(stream.link, from);
+            stream.verdicts.clear();
+        }
+    }
+
+    /// What no batch carried in this turn: commits, and rounds that somebody waits for.
+    pub(super) fn tell_progress(&mut self, cx: &mut Cx<'_, M>) {
+        let Some(epoch) = self.leads() else { return };
+        let Some(e) = &mut self.ensemble else { return };
+        let say = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+        let me = e.me;
+        for stream in e.leading.streams.values_mut().filter(|s| s.live && s.said != say) {
+            stream.said = say;
+            let from = cx.fx.peers.bytes.len();
+            let message = Message::Progress { epoch, committed: say.0, beat: say.1, confirmed: say.2 };
+            wire::put(&mut cx.fx.peers.bytes, me, &message);
+            cx.fx.peers.book(stream.link, from);
+        }
+    }
+}

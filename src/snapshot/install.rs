@@ -1,0 +1,145 @@
+//! Installs a snapshot that another server sent, piece by piece, beside the ones that are there.
+//!
+//! Guarantees: no byte is written that wasn't checked (chunk by chunk, as a reader would), the file was read back from the medium before
+//! it gets its name, and a name that ends in `.snap` is durable when the last script completes. Leaves to others: fetching the pieces
+//! (the keeper), comparing the digest of the tree (whoever loads it).
+
+use super::format::{CHUNK_HEAD_BYTES, CHUNK_SUM_BYTES, Summary, file_of, temp_file_of};
+use super::reader::{Broken, Chunks, Nothing, chunk_at};
+use crate::base::ids::ClusterId;
+use crate::base::limits::RECORD_BYTES_MAX;
+use crate::model::file::{Damage, FileOp, Script};
+use crate::model::position::Identity;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Longest chunk that is believed: a record of its own, and what a chunk adds.
+const CHUNK_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
+
+/// One snapshot that is being received.
+#[derive(Clone)]
+pub struct Installer {
+    at: Identity,
+    cluster: ClusterId,
+    chunks: Chunks,
+    /// The beginning of a chunk that isn't whole yet.
+    rest: Vec<u8>,
+    /// Bytes that came so far.
+    received: u64,
+    /// Over all of them, for reading them back.
+    hash: Xxh3,
+    summary: Option<Summary>,
+}
+
+impl Installer {
+    /// Of the snapshot at `at` of a history of `cluster`.
+    #[must_use]
+    pub fn new(at: Identity, cluster: ClusterId) -> Installer {
+        let chunks = Chunks::default();
+        Installer { at, cluster, chunks, rest: Vec::new(), received: 0, hash: Xxh3::new(), summary: None }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn at(&self) -> Identity {
+        self.at
+    }
+
+    /// The byte that the next piece has to begin with.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether all of it came, the trailer included.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.summary.is_some()
+    }
+
+    /// Takes the next piece. The script writes it; with the last piece it also syncs the file, reads it back, gives it its name and makes
+    /// that durable. Scripts are carried out one after the other.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, and where; [`Installer::abort`] then.
+    pub fn piece(&mut self, bytes: &[u8]) -> Result<Script, Damage> {
+        self.rest.extend_from_slice(bytes);
+        let path = file_of(self.at.zxid).name;
+        self.check().map_err(|(offset, what)| Damage { path, offset: offset as u64, what })?;
+        self.hash.update(bytes);
+        let temp = temp_file_of(self.at.zxid);
+        let mut ops = Vec::new();
+        if self.received == 0 {
+            ops.extend([FileOp::MakeDir(temp.dir()), FileOp::Create(temp.clone())]);
+        }
+        ops.push(FileOp::Write { path: temp.clone(), at: self.received, bytes: bytes.to_vec() });
+        self.received += bytes.len() as u64;
+        if self.is_whole() {
+            let dir = temp.dir();
+            ops.extend([
+                FileOp::Sync(temp.clone()),
+                FileOp::Verify { path: temp.clone(), len: self.received, checksum: self.hash.digest() },
+                FileOp::Rename { from: temp, to: file_of(self.at.zxid) },
+                FileOp::SyncDir(dir.clone()),
+                FileOp::SyncDir(dir.dir()),
+            ]);
+        }
+        Ok(Script { ops })
+    }
+
+    /// Takes every chunk that is whole by now.
+    fn check(&mut self) -> Result<(), Broken> {
+        let mut used = 0;
+        while let Some(len) = chunk_len(&self.rest[used..], self.chunks.at)? {
+            let (start, end) = (used, used + len);
+            if self.rest.len() < end {
+                break;
+            }
+            if self.is_whole() {
+                return Err((self.chunks.at, "bytes after the trailer".to_owned()));
+            }
+            let chunk = chunk_at(&self.rest[start..end], self.chunks.at)?;
+            let is_first = self.chunks.at == 0;
+            self.summary = self.chunks.take(&chunk, &mut Nothing)?;
+            if is_first {
+                self.check_head()?;
+            }
+            used = end;
+        }
+        self.rest.drain(..used);
+        if self.is_whole() && !self.rest.is_empty() {
+            return Err((self.chunks.at, format!("{} bytes after the trailer", self.rest.len())));
+        }
+        Ok(())
+    }
+
+    fn check_head(&self) -> Result<(), Broken> {
+        let Some(head) = self.chunks.head() else { return Ok(()) };
+        if head.identity() != self.at || head.cluster != self.cluster {
+            let (at, found) = (self.at, head.identity());
+            let what = format!(
+                "the snapshot at {} ({:016x}) of cluster {} came, asked for was the one at {} ({:016x}) of {}",
+                found.zxid, found.checksum, head.cluster, at.zxid, at.checksum, self.cluster
+            );
+            return Err((0, what));
+        }
+        Ok(())
+    }
+
+    /// Gives up: removes what was written so far.
+    #[must_use]
+    pub fn abort(self) -> Script {
+        Script { ops: vec![FileOp::Remove(temp_file_of(self.at.zxid))] }
+    }
+}
+
+/// Bytes of the chunk that begins with `rest`, once enough of it is there to tell.
+fn chunk_len(rest: &[u8], at: usize) -> Result<Option<usize>, Broken> {
+    let Some(head) = rest.first_chunk::<CHUNK_HEAD_BYTES>() else { return Ok(None) };
+    let [.., a, b, c, d, _, _, _, _, _, _, _, _] = *head;
+    let body = u32::from_le_bytes([a, b, c, d]) as usize;
+    let len = CHUNK_HEAD_BYTES + body + CHUNK_SUM_BYTES;
+    if len > CHUNK_BYTES_MAX {
+        return Err((at + 12, format!("a chunk of {len} bytes, the longest has {CHUNK_BYTES_MAX}")));
+    }
+    Ok(Some(len))
+}
