@@ -37,7 +37,6 @@ pub(super) struct Leading {
     /// End of what was proposed, at first of the history that the leadership began with.
     pub(super) proposed: Identity,
     pub(super) learners: BTreeMap<ServerId, Learner>,
-    since: MonoMs,
     /// The leadership began, or the process went on after a pause: from then on a learner has the silence to be heard.
     patient_from: MonoMs,
     /// When it was last seen that the synchronisation of a learner goes on.
@@ -67,7 +66,6 @@ impl Leading {
             serial,
             proposed: last,
             learners: BTreeMap::new(),
-            since: now,
             patient_from: now,
             progress_at: now,
             asked: BTreeMap::new(),
