@@ -26,13 +26,9 @@ STAGES=(
   "clients/hadoop-elector|2|Hadoop's ActiveStandbyElector: the active elector, the leading server, or both are killed"
 )
 
-# Run only when named: their clients are heavy.
-LONG_STAGES=(
-  "clients/ensemble-kazoo|4|a part of kazoo's own test suite over three servers"
-)
-
 # Too long or too large for the landing lane, or not yet passed in one piece: run by name only.
 LONG_STAGES=(
+  "clients/ensemble-kazoo|4|a part of kazoo's own test suite over three servers"
   "clients/spark|6|Spark standalone: the leading master is killed under an application"
 )
 

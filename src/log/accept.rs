@@ -71,7 +71,7 @@ pub(super) fn accept<'a>(
 }
 
 /// Whose files these are, when the metadata doesn't tell.
-fn guess_cluster(files: &dyn Files, mark: Option<Mark>) -> Option<ClusterId> {
+pub(super) fn guess_cluster(files: &dyn Files, mark: Option<Mark>) -> Option<ClusterId> {
     let found = scan(files, None);
     let by_segment = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster)).next_back();
     let by_batch = found.batches.last().map(|b| b.header.replicated.cluster);

@@ -130,9 +130,16 @@ impl Meta {
             && self.current_epoch <= EPOCH_MAX
             && self.ended.windows(2).all(|w| w[0].generation < w[1].generation)
             && self.ended.last().is_none_or(|s| s.generation < self.generation)
-            && self.ended.iter().all(|s| s.start.zxid <= s.end.zxid)
+            && self.is_in_order()
             && self.generation <= RUNNING_NUMBER_MAX
             && self.sequence <= RUNNING_NUMBER_MAX
+    }
+
+    /// No generation reaches into a later one: a batch could count twice.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.ended.iter().all(|s| s.start.zxid <= s.end.zxid)
+            && self.ended.windows(2).all(|w| w[0].end.zxid <= w[1].start.zxid)
+            && self.ended.last().is_none_or(|s| s.end.zxid <= self.start.zxid)
     }
 
     /// The ended generation `generation`, if it is remembered.

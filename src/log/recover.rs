@@ -5,7 +5,7 @@
 //! replayed (the keeper), choosing the snapshot (`snapshot`). A member of an ensemble cuts damage away too and is repaired (`accept`).
 
 use crate::base::ids::{ClusterId, Zxid};
-use crate::log::accept::accept;
+use crate::log::accept::{accept, guess_cluster};
 use crate::log::batch::{BatchView, Header, Identity, Place};
 use crate::log::case::{Case, ChainEnd, Fact, Facts, decide};
 use crate::log::fields::is_newer_format;
@@ -75,14 +75,16 @@ pub(super) fn examine<'a>(files: &'a dyn Files, after: Identity, options: &LogOp
     let copies = read_meta(files);
     let sectors = read_mark(files);
     let meta = present(&copies.meta);
-    let found = scan(files, meta.map(|m| m.cluster));
+    let mark = present(&sectors.mark).copied();
+    // Without metadata the files still have to agree on whose they are.
+    let cluster = meta.map(|m| m.cluster).or_else(|| guess_cluster(files, mark));
+    let found = scan(files, cluster);
     let placeholder = Meta::first(fresh);
     let known = meta.unwrap_or(&placeholder);
-    let mark = present(&sectors.mark).copied();
     let mut findings = found.findings.clone();
     let chain = follow(&found, known, after, &mut findings);
     let evidence = evidence(&chain.live, known, mark);
-    let facts = facts(&copies, &sectors, &found, &chain, &evidence, after);
+    let facts = facts(&copies, &sectors, &found, &chain, &evidence, after, cluster);
     let case = decide(&facts);
     note_copies(&copies, &sectors, &mut findings);
     let start = match case {
@@ -105,7 +107,10 @@ pub(super) fn examine<'a>(files: &'a dyn Files, after: Identity, options: &LogOp
         evidence: evidence.zxid,
         start,
     };
-    recovery.take_chain(&chain, after, options);
+    // Nothing of it is ours to show while nobody knows whose it is.
+    if case != Case::Foreign {
+        recovery.take_chain(&chain, after, options);
+    }
     recovery
 }
 
@@ -194,8 +199,8 @@ pub(super) fn follow<'s, 'a>(scan: &'s Scan<'a>, meta: &Meta, after: Identity, f
     // A snapshot that names its batch is what the chain goes on from, whatever lies before it in the log.
     let before = split.checked_sub(1).map(|idx| live[idx].header).filter(|h| after.checksum == 0 || h.identity == after);
     let mut replayed: Vec<&Found<'a>> = Vec::new();
-    let mut at = if after.checksum == 0 { before.map(|h| h.identity) } else { Some(after) };
-    let mut place = before.map_or(Place::NONE, |h| h.place());
+    let from = if after.checksum == 0 { before.map(|h| h.identity) } else { Some(after) };
+    let (mut at, mut place) = (from, before.map_or(Place::NONE, |h| h.place()));
     let (mut end, mut broken, mut next) = (ChainEnd::End, None, split);
     while let Some(batch) = live.get(next) {
         let previous = batch.header.replicated.previous;
@@ -210,6 +215,15 @@ pub(super) fn follow<'s, 'a>(scan: &'s Scan<'a>, meta: &Meta, after: Identity, f
         (at, place) = (Some(batch.header.identity), batch.header.place());
         replayed.push(batch);
         next += 1;
+    }
+    if let (ChainEnd::Fork, Some(other)) = (end, broken) {
+        // Two whole batches claim the same zxids: neither is known to be the right one.
+        let undisputed = replayed.partition_point(|b| b.header.identity.zxid <= other.header.replicated.previous.zxid);
+        if undisputed < replayed.len() {
+            replayed.truncate(undisputed);
+            at = replayed.last().map_or(from, |b| Some(b.header.identity));
+            place = replayed.last().map(|b| b.header).or(before).map_or(Place::NONE, |h| h.place());
+        }
     }
     let beyond = live.iter().skip(next).any(|b| b.body.is_some());
     let stands = stands(at, place, meta, after);
@@ -274,6 +288,7 @@ fn facts(
     chain: &Chain<'_, '_>,
     evidence: &Evidence,
     after: Identity,
+    cluster: Option<ClusterId>,
 ) -> Facts {
     let after = after.zxid;
     let fact = |is_empty: bool, is_present: bool| match (is_empty, is_present) {
@@ -300,10 +315,10 @@ fn facts(
         if newest.is_some_and(|g| g > meta.generation) {
             facts.meta = Fact::Lost;
         }
-        // Before the identity was known nothing could be durable.
-        let unnamed = |m: &Mark| m.cluster == NO_CLUSTER && m.durable == Identity::default() && scan.batches.is_empty();
-        facts.foreign |= mark.is_some_and(|m| m.cluster != meta.cluster && !unnamed(m));
     }
+    // Before the identity was known nothing could be durable.
+    let unnamed = |m: &Mark| m.cluster == NO_CLUSTER && m.durable == Identity::default() && scan.batches.is_empty();
+    facts.foreign |= mark.is_some_and(|m| cluster.is_some_and(|c| c != m.cluster) && !unnamed(m));
     let newer = |damage: Option<&Damage>| damage.is_some_and(|d| is_newer_format(&d.what));
     facts.foreign |= newer(unreadable(&copies.meta)) || newer(unreadable(&sectors.mark)) || newer(copies.worn.as_ref());
     facts
@@ -360,7 +375,7 @@ fn damages(
             all.extend(scan.findings.iter().filter(|f| f.kind == FindingKind::Foreign).map(|f| f.place.clone()));
             all.extend([unreadable(&copies.meta), unreadable(&sectors.mark), copies.worn.as_ref()].into_iter().flatten().cloned());
             if all.is_empty() {
-                all.push(at(mark_path().name, "it belongs to another cluster than the epoch metadata".to_owned()));
+                all.push(at(mark_path().name, "it belongs to another cluster than the rest of the log".to_owned()));
             }
         }
         Case::Corrupt => all.extend(chain.broken.map(|b| scan.damage(b, format!("the batch after {stands} isn't whole; {proof}")))),

@@ -12,7 +12,7 @@ use crate::log::scan::Scan;
 use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES, SegmentHead, create_script, shard_dir};
 use crate::log::shard::ClosedSegment;
 use crate::model::file::{FileOp, FilePath, Script, Volume};
-use crate::mutant;
+use crate::{invariant, mutant};
 
 /// What a start needs: carry out `scripts` in order, then hand `log` to [`crate::log::writer::Log::new`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +55,9 @@ impl Meta {
         if generation == self.generation {
             ended.pop();
         }
-        Meta { generation, start: tail, sequence: self.sequence + 1, ended, ..self.clone() }
+        let raised = Meta { generation, start: tail, sequence: self.sequence + 1, ended, ..self.clone() };
+        invariant!(raised.is_in_order(), "generations that overlap: {raised:?}");
+        raised
     }
 }
 

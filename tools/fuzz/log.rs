@@ -170,10 +170,6 @@ fn firsts_of(recovery: &Recovery<'_>) -> Vec<Zxid> {
 fn go_on(prng: &mut Prng, grown: &Grown, disk: &mut Disk, after: Zxid, start: &Start, tail: Zxid, firsts: &[Zxid]) -> Result<(), String> {
     start.scripts.iter().try_for_each(|script| disk.run(script))?;
     let again = recover(disk, snapshot_at(after), &grown.options, CLUSTER);
-    if again.case == Case::Foreign {
-        // Open: a forged file of another cluster beside lost metadata is seen only once the start has written its own identity.
-        return Ok(());
-    }
     if again.case.is_damage() || again.tail.zxid != tail || firsts_of(&again) != firsts {
         let found = firsts_of(&again);
         return Err(format!(

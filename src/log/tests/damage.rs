@@ -11,7 +11,12 @@ use crate::log::{Log, accept_loss, recover};
 
 /// A server that wrote `count` transactions, all durable; with a mark of the last one if `marked`.
 fn written(shards: u8, count: u64, marked: bool) -> Driver {
+    written_in(CLUSTER, shards, count, marked)
+}
+
+fn written_in(cluster: ClusterId, shards: u8, count: u64, marked: bool) -> Driver {
     let mut driver = Driver::new(tiny(shards));
+    driver.fresh = cluster;
     let mut prng = Prng::from_seed(9);
     driver.start(None);
     for idx in 0..count {
@@ -166,6 +171,50 @@ fn files_of_another_cluster_are_refused_and_not_accepted() {
     driver.disk.put(name, bytes);
     let recovery = accept_loss(&driver.disk, after(Zxid::ZERO), &driver.options, CLUSTER);
     assert_eq!((recovery.case, recovery.start), (Case::Foreign, None));
+}
+
+#[test]
+fn files_of_two_clusters_are_refused_although_no_metadata_says_whose_they_are() {
+    let (mut ours, mut theirs) = (written(2, 3, true), written_in(ClusterId(5), 2, 3, true));
+    (0..2).for_each(|copy| ours.disk.remove(&meta_path(copy).name));
+    let case = |driver: &Driver| {
+        let recovery = recover(&driver.disk, after(Zxid::ZERO), &driver.options, CLUSTER);
+        assert!(recovery.start.is_none() && recovery.case.is_damage());
+        (recovery.case, recovery.batches.is_empty())
+    };
+    assert_eq!(case(&ours), (Case::MetadataLost, false));
+    for name in ["log/shard-0/0000000000000001.log", "log/shard-1/0000000000000001.log", &mark_path().name] {
+        let own = ours.disk.content(name).clone();
+        ours.disk.put(name, theirs.disk.content(name).clone());
+        assert_eq!(case(&ours), (Case::Foreign, true), "{name}");
+        assert!(accept_loss(&ours.disk, after(Zxid::ZERO), &ours.options, CLUSTER).start.is_none());
+        ours.disk.put(name, own);
+    }
+}
+
+/// What is written after such a start isn't behind the contradiction: both batches are cut, or the start is refused.
+#[test]
+fn two_whole_batches_for_the_same_zxids_are_both_doubted() {
+    for (marked, expected) in [(true, None), (false, Some('F'))] {
+        let (mut ours, mut theirs) = (written(1, 3, marked), written(1, 2, marked));
+        let mut prng = Prng::from_seed(9);
+        theirs.append(vec![77; 900], false).unwrap();
+        theirs.with_log(|log, out| log.submit(out));
+        theirs.finish(&mut prng);
+        ours.disk.put("log/shard-0/0000000000000099.log", theirs.disk.content("log/shard-0/0000000000000001.log").clone());
+        let Some(letter) = expected else {
+            assert_eq!(case_of(&ours), Case::Fork);
+            continue;
+        };
+        ours.acked = 2;
+        assert_eq!(ours.start(None), (letter, true));
+        assert_eq!(ours.history.len(), 2);
+        ours.append(vec![78; 900], false).unwrap();
+        ours.with_log(|log, out| log.submit(out));
+        ours.finish(&mut prng);
+        ours.acked = 3;
+        assert_eq!(ours.start(None), ('D', true));
+    }
 }
 
 #[test]

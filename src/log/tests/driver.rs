@@ -197,7 +197,7 @@ impl Driver {
         self.log = None;
         self.running.clear();
         let disk = self.disk.clone();
-        let recovery = recover(&disk, self.base(), &self.options, CLUSTER);
+        let recovery = recover(&disk, self.base(), &self.options, self.fresh);
         assert!(!recovery.case.is_damage(), "{:?}: {:#?}", recovery.case, recovery.damages);
         self.check(&recovery);
         let letter = recovery.case.letter();

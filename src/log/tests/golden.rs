@@ -89,6 +89,18 @@ fn metadata() {
 }
 
 #[test]
+fn metadata_whose_generations_overlap_is_no_metadata() {
+    let span = |generation, start, end| Span { generation, start: identity(start), end: identity(end) };
+    let meta = Meta { cluster: CLUSTER, generation: 5, start: identity(6), ..Meta::first(CLUSTER) };
+    let good = Meta { ended: vec![span(3, 1, 4), span(4, 4, 6)], ..meta.clone() };
+    assert_eq!(Meta::decode(&good.encode()), Ok(good));
+    for ended in [vec![span(3, 1, 5), span(4, 4, 6)], vec![span(4, 4, 7)], vec![span(4, 5, 4)]] {
+        let bad = Meta { ended, ..meta.clone() };
+        assert!(Meta::decode(&bad.encode()).is_err_and(|e| e.contains("out of range")), "{bad:?}");
+    }
+}
+
+#[test]
 fn a_mark() {
     let mark = Mark { cluster: CLUSTER, sequence: 11, generation: 5, durable: identity(2) };
     let bytes = mark.encode();

@@ -53,9 +53,9 @@ stage_init() {
         *) die "unknown server '$SERVER' (ringkeeper or zookeeper)" ;;
     esac
     # Below the cache and not in /tmp, which may be a filesystem without O_DIRECT.
-    mkdir -p "$CACHE/work"
+    mkdir -p "$CACHE/runs"
     CACHE=$(cd "$CACHE" && pwd)
-    WORK=$(mktemp -d "$CACHE/work/$STAGE.XXXXXX")
+    WORK=$(mktemp -d "$CACHE/runs/$STAGE.XXXXXX")
     START_S=$(date +%s)
     trap 'stage_cleanup' EXIT
     trap 'exit 1' INT TERM
