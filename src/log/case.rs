@@ -84,12 +84,6 @@ impl Case {
             Case::MetadataLost | Case::Corrupt | Case::Missing | Case::Gap | Case::Foreign | Case::MarkLost | Case::Fork => true,
         }
     }
-
-    /// Whether the end of the log is undecided: a member of an ensemble asks its peers before it cuts there.
-    #[must_use]
-    pub fn is_undecided(self) -> bool {
-        matches!(self, Case::TornTail | Case::Hole)
-    }
 }
 
 /// State of the metadata and the mark.

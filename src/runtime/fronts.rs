@@ -4,6 +4,7 @@
 //! plain non-blocking call from the turn; only when a socket is full does a task wait for it. What isn't sent is bounded by
 //! [`Front`], which also says when a socket isn't to be read.
 
+use super::backlog::Backlog;
 use super::clock::Clock;
 use super::wake::{Wake, look_at_io};
 use crate::base::ids::ConnId;
@@ -36,9 +37,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// One client's socket.
 struct Conn {
     stream: RefCell<TcpStream>,
-    /// What couldn't be sent yet; the first `sent` bytes of it are gone.
-    backlog: RefCell<Vec<u8>>,
-    sent: Cell<usize>,
+    /// What couldn't be sent yet.
+    backlog: RefCell<Backlog>,
     /// Set while this turn has bytes for it.
     dirty: Cell<bool>,
     writing: Cell<bool>,
@@ -112,7 +112,6 @@ impl Fronts {
         let conn = Rc::new(Conn {
             stream: RefCell::new(stream),
             backlog: RefCell::default(),
-            sent: Cell::new(0),
             dirty: Cell::new(false),
             writing: Cell::new(false),
             paused: Cell::new(false),
@@ -252,7 +251,7 @@ impl Fronts {
             let bytes = &outbox.bytes[at..at + part.len];
             at += part.len;
             let Some(conn) = inner.conns.borrow().get(&part.conn).cloned() else { continue };
-            conn.backlog.borrow_mut().extend_from_slice(bytes);
+            conn.backlog.borrow_mut().push(bytes);
             conn.last.set(conn.last.get() || part.then == Then::Close);
             told.push((part.conn, part.replies, part.then));
             if !conn.dirty.replace(true) {
@@ -266,7 +265,7 @@ impl Fronts {
         let now = inner.clock.now().mono;
         for (id, replies, then) in told {
             let Some(conn) = inner.conns.borrow().get(&id).cloned() else { continue };
-            let unsent = conn.backlog.borrow().len() - conn.sent.get();
+            let unsent = conn.backlog.borrow().len();
             let verdict = inner.front.borrow_mut().on_answered(id, replies, then, unsent, now, &mut inner.burst.borrow_mut());
             if !conn.last.get() {
                 self.follow(id, &conn, verdict);
@@ -283,7 +282,7 @@ impl Fronts {
     }
 
     fn after_send(&self, id: ConnId, conn: &Rc<Conn>) {
-        let left = conn.backlog.borrow().len() - conn.sent.get();
+        let left = conn.backlog.borrow().len();
         if left == 0 {
             if conn.last.get() {
                 self.cut(id, conn);
@@ -298,7 +297,7 @@ impl Fronts {
         loop {
             let wrote = poll_fn(|cx| {
                 let backlog = conn.backlog.borrow();
-                Pin::new(&mut *conn.stream.borrow_mut()).poll_write(cx, &backlog[conn.sent.get()..])
+                Pin::new(&mut *conn.stream.borrow_mut()).poll_write(cx, backlog.rest())
             })
             .await;
             match wrote {
@@ -308,7 +307,7 @@ impl Fronts {
                     break;
                 }
             }
-            let unsent = conn.backlog.borrow().len() - conn.sent.get();
+            let unsent = conn.backlog.borrow().len();
             let now = self.0.clock.now().mono;
             let verdict = self.0.front.borrow_mut().on_unsent(id, unsent, now, &mut self.0.burst.borrow_mut());
             self.0.wake.ring();
@@ -364,7 +363,7 @@ fn send_now(conn: &Rc<Conn>) {
     let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
     let sent = {
         let backlog = conn.backlog.borrow();
-        let rest = &backlog[conn.sent.get()..];
+        let rest = backlog.rest();
         if rest.is_empty() {
             return;
         }
@@ -375,25 +374,18 @@ fn send_now(conn: &Rc<Conn>) {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
         Err(_) => {
             // The client is gone; its reading task notices and tidies up.
-            conn.backlog.borrow_mut().clear();
-            conn.sent.set(0);
+            *conn.backlog.borrow_mut() = Backlog::default();
             drop(stream);
             shut(conn, Shutdown::Both);
         }
     }
 }
 
-/// Memory that a connection's emptied backlog keeps.
+/// See [`Backlog::advance`].
 const BACKLOG_BYTES_KEPT_MAX: usize = 16 << 10;
 
 fn advance(conn: &Rc<Conn>, n: usize) {
-    let mut backlog = conn.backlog.borrow_mut();
-    conn.sent.set(conn.sent.get() + n);
-    if conn.sent.get() >= backlog.len() {
-        backlog.clear();
-        backlog.shrink_to(BACKLOG_BYTES_KEPT_MAX);
-        conn.sent.set(0);
-    }
+    conn.backlog.borrow_mut().advance(n, BACKLOG_BYTES_KEPT_MAX);
 }
 
 /// A client that is turned out while bytes for it wait won't take them: they go at once, and the socket ends with a reset when it
@@ -402,8 +394,7 @@ fn give_up_unsent(conn: &Rc<Conn>) {
     if conn.backlog.borrow().is_empty() {
         return;
     }
-    *conn.backlog.borrow_mut() = Vec::new();
-    conn.sent.set(0);
+    *conn.backlog.borrow_mut() = Backlog::default();
     let stream = conn.stream.borrow();
     // SAFETY: the descriptor is the stream's, which is borrowed for as long as it is used here.
     let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };

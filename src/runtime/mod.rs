@@ -4,6 +4,8 @@
 //! into DMA memory) or spread over several (`spread`). In both, tasks only read and append to plain buffers; one turn runs
 //! after all that were ready, in a fixed order: completions, commit, apply, close the batch, submit the disk write, answer.
 
+mod aside;
+mod backlog;
 mod boot;
 mod children;
 mod clock;

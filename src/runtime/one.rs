@@ -1,26 +1,24 @@
 //! All roles on one executor: no hop, no copy between them. Tasks collect, one turn does the work.
 
+use super::aside::Aside;
 use super::boot::{Ending, Prepared, boot, start_peers};
 use super::figures::{self, Measured};
-use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
 use super::peers::Peers;
-use super::script::run_script;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
 use crate::base::fatal::FatalError;
 use crate::base::ids::{FrontId, ShardId};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect, serve_read};
-use crate::model::file::Script;
+use crate::log::{DiskDone, DiskEffect};
 use crate::server::config::Config;
 use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::Burst;
 use crate::server::peer_mail::PeerBurst;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,8 +26,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(20);
 /// How long an orderly end may take.
 const STOP_MS_MAX: u64 = 4000;
-/// How often it is looked whether the disk is at rest.
-const REST_POLL: Duration = Duration::from_millis(1);
 
 /// Everything the turn task owns.
 struct Host {
@@ -43,10 +39,7 @@ struct Host {
     peers: Option<Peers>,
     mail: PeerBurst,
     shards: Vec<ShardDisk<DmaMemory>>,
-    /// Results of scripts, which run on a thread that may block.
-    scripted: Rc<RefCell<Vec<DiskDone>>>,
-    /// Scripts and reads that were begun and whose result isn't there yet.
-    running: Rc<Cell<usize>>,
+    aside: Aside,
     wake: Wake,
     /// Rung for another turn when the keeper has more to do without anybody's mail.
     again: Wake,
@@ -81,8 +74,7 @@ pub(super) async fn run(
         dones: Vec::new(),
         fronts: fronts.clone(),
         shards,
-        scripted: Rc::default(),
-        running: Rc::default(),
+        aside: Aside::new(prepared.roots.clone(), wake.clone()),
         again: ring_after_io(wake.clone()),
         wake: wake.clone(),
         measured,
@@ -105,7 +97,9 @@ pub(super) async fn run(
             return Ok(ending);
         }
         if std::mem::take(&mut host.effects.reboot) {
-            host.bring_disk_to_rest().await;
+            // Nothing of the old keeper may touch the files that the new one recovers from, nor be taken for the new one's: its tickets count
+            // from the same number.
+            host.aside.at_rest().await;
             host.reboot(config)?;
         }
     }
@@ -127,7 +121,7 @@ impl Host {
         for shard in &self.shards {
             shard.take_done(&mut self.dones);
         }
-        self.dones.append(&mut self.scripted.borrow_mut());
+        self.dones.extend(self.aside.take_done());
         for done in self.dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
         }
@@ -176,14 +170,6 @@ impl Host {
         self.ending(now.mono)
     }
 
-    /// Waits until nothing of the old keeper is on its way: neither may its scripts touch the files that the new one recovers from, nor its
-    /// completions be taken for those of the new one, whose tickets count from the same number.
-    async fn bring_disk_to_rest(&self) {
-        while self.running.get() > 0 {
-            glommio::timer::sleep(REST_POLL).await;
-        }
-    }
-
     /// The keeper asked to begin anew from the files: a snapshot of the leader is there. Its clients are gone, its disk is at rest; the links
     /// to the other servers begin anew too, so that nothing of before reaches the new keeper.
     fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
@@ -196,7 +182,7 @@ impl Host {
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         self.dones.clear();
         // What the old keeper still waited for (a read, a removal) reports to nobody.
-        self.scripted = Rc::default();
+        self.aside.forget();
         self.effects.disk.extend(startup);
         self.carry_out_disk();
         if let Some(peers) = &self.peers {
@@ -235,39 +221,9 @@ impl Host {
                 DiskEffect::Append { shard, file, at, memory, ticket, .. } => {
                     self.shards[shard.idx()].append(Append { file, at, memory, ticket });
                 }
-                DiskEffect::Script { script, ticket, .. } => {
-                    let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
-                    let running = begin(&self.running);
-                    glommio::spawn_local(async move {
-                        let result = blocking(roots, script).await;
-                        running.set(running.get() - 1);
-                        scripted.borrow_mut().push(DiskDone::of(ticket, result));
-                        wake.ring();
-                    })
-                    .detach();
-                }
-                DiskEffect::Read { request, ticket } => {
-                    let (roots, scripted, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
-                    let running = begin(&self.running);
-                    glommio::spawn_local(async move {
-                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
-                        running.set(running.get() - 1);
-                        scripted.borrow_mut().push(DiskDone::read(ticket, outcome));
-                        wake.ring();
-                    })
-                    .detach();
-                }
+                DiskEffect::Script { script, ticket, .. } => self.aside.script(script, ticket),
+                DiskEffect::Read { request, ticket } => self.aside.read(request, ticket),
             }
         }
     }
-}
-
-/// Counts one more that runs.
-fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
-    running.set(running.get() + 1);
-    Rc::clone(running)
-}
-
-async fn blocking(roots: super::files::Roots, script: Script) -> Result<(), crate::model::file::DiskError> {
-    glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await
 }

@@ -4,21 +4,20 @@
 //! The keeper never waits for anybody: what a front can't take yet is gathered for it (bounded by its unanswered requests), and
 //! when the log falls behind, the fronts leave their sockets unread.
 
+use super::aside::Aside;
 use super::boot::{Ending, Prepared, boot, complain, executor, shard_ids, start_peers};
 use super::figures::{self, Measured};
-use super::files::DiskFiles;
 use super::fronts::Fronts;
 use super::logging::log_note;
 use super::peers::Peers;
 use super::placement;
-use super::script::run_script;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::FrontId;
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
-use crate::log::{DiskDone, DiskEffect, serve_read};
+use crate::log::{DiskDone, DiskEffect};
 use crate::server::config::Config;
 use crate::server::front::{Front, FrontOptions};
 use crate::server::keeper::{Cx, Effects, Keeper};
@@ -162,11 +161,14 @@ struct Outgoing<T> {
     waiting: RefCell<VecDeque<T>>,
     work: Wake,
     busy: Cell<bool>,
+    /// The other executor is gone: what is for it is dropped.
+    over: Cell<bool>,
 }
 
 impl<T: Send + 'static> Outgoing<T> {
     fn start(sender: SharedSender<T>) -> Rc<Outgoing<T>> {
-        let queue = Rc::new(Outgoing { waiting: RefCell::default(), work: Wake::default(), busy: Cell::new(false) });
+        let queue =
+            Rc::new(Outgoing { waiting: RefCell::default(), work: Wake::default(), busy: Cell::new(false), over: Cell::new(false) });
         let feeding = Rc::clone(&queue);
         glommio::spawn_local(async move {
             let sender = sender.connect().await;
@@ -178,6 +180,9 @@ impl<T: Send + 'static> Outgoing<T> {
                     continue;
                 };
                 if sender.send(mail).await.is_err() {
+                    feeding.over.set(true);
+                    feeding.busy.set(false);
+                    feeding.waiting.borrow_mut().clear();
                     return;
                 }
             }
@@ -187,6 +192,9 @@ impl<T: Send + 'static> Outgoing<T> {
     }
 
     fn push(&self, mail: T) {
+        if self.over.get() {
+            return;
+        }
         self.waiting.borrow_mut().push_back(mail);
         self.work.ring();
     }
@@ -204,10 +212,7 @@ struct Host {
     /// Links to the other servers of an ensemble; they live on the keeper's executor.
     peers: Option<Peers>,
     dones: Rc<RefCell<Vec<DiskDone>>>,
-    /// Results of scripts and reads, which run on a thread that may block.
-    scripted: Rc<RefCell<Vec<DiskDone>>>,
-    /// Scripts and reads that were begun and whose result isn't there yet.
-    running: Rc<Cell<usize>>,
+    aside: Aside,
     fronts: Vec<Rc<Outgoing<Outbox>>>,
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
     held: Arc<AtomicBool>,
@@ -267,8 +272,7 @@ async fn run_keeper(
         effects,
         bursts,
         dones,
-        scripted: Rc::default(),
-        running: Rc::default(),
+        aside: Aside::new(prepared.roots.clone(), wake.clone()),
         fronts,
         shards,
         held,
@@ -302,9 +306,7 @@ async fn run_keeper(
         }
         if std::mem::take(&mut host.effects.reboot) {
             // As on one executor: nothing of the old keeper may reach the files or the mail of the new one.
-            while host.running.get() > 0 {
-                glommio::timer::sleep(Duration::from_millis(1)).await;
-            }
+            host.aside.at_rest().await;
             host.reboot(config)?;
         }
     }
@@ -314,9 +316,13 @@ impl Host {
     fn turn(&mut self, tick_due: bool) -> Option<Ending> {
         let now = self.prepared.clock.now();
         let mut cx = Cx { now, pool: &mut self.pool, fx: &mut self.effects };
-        for done in self.dones.borrow_mut().drain(..).chain(self.scripted.borrow_mut().drain(..)) {
+        let mut dones = self.dones.take();
+        dones.extend(self.aside.take_done());
+        for done in dones.drain(..) {
             self.keeper.on_disk(&mut cx, done);
         }
+        // Nothing was added meanwhile: no task ran.
+        self.dones.replace(dones);
         if let Some(peers) = &self.peers {
             let mail = peers.with_burst(std::mem::take);
             self.keeper.on_peers(&mut cx, &mail);
@@ -365,7 +371,7 @@ impl Host {
         }
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         // What the old keeper still waited for (a read, a removal) reports to nobody.
-        self.scripted = Rc::default();
+        self.aside.forget();
         self.effects.disk.extend(startup);
         self.carry_out_disk();
         if let Some(peers) = &self.peers {
@@ -401,35 +407,9 @@ impl Host {
                     self.pool.keep(&memory);
                     self.shards[shard.idx()].push(Append { file, at, memory, ticket });
                 }
-                DiskEffect::Script { script, ticket, .. } => {
-                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
-                    let running = begin(&self.running);
-                    glommio::spawn_local(async move {
-                        let result = glommio::executor().spawn_blocking(move || run_script(&roots, &script)).await;
-                        running.set(running.get() - 1);
-                        dones.borrow_mut().push(DiskDone::of(ticket, result));
-                        wake.ring();
-                    })
-                    .detach();
-                }
-                DiskEffect::Read { request, ticket } => {
-                    let (roots, dones, wake) = (self.prepared.roots.clone(), Rc::clone(&self.scripted), self.wake.clone());
-                    let running = begin(&self.running);
-                    glommio::spawn_local(async move {
-                        let outcome = glommio::executor().spawn_blocking(move || serve_read(&DiskFiles::new(roots), &request)).await;
-                        running.set(running.get() - 1);
-                        dones.borrow_mut().push(DiskDone::read(ticket, outcome));
-                        wake.ring();
-                    })
-                    .detach();
-                }
+                DiskEffect::Script { script, ticket, .. } => self.aside.script(script, ticket),
+                DiskEffect::Read { request, ticket } => self.aside.read(request, ticket),
             }
         }
     }
-}
-
-/// Counts one more that runs.
-fn begin(running: &Rc<Cell<usize>>) -> Rc<Cell<usize>> {
-    running.set(running.get() + 1);
-    Rc::clone(running)
 }

@@ -70,6 +70,13 @@ fn a_fresh_tree_is_a_fresh_zookeepers() {
     assert_eq!((stat(b"/").cversion, stat(b"/zookeeper").cversion), (-1, -2), "built-in nodes were never created");
     assert_eq!((stat(b"/zookeeper/config").aversion, stat(b"/zookeeper/config").version), (-1, 0));
     assert_eq!(tree.acl(tree.find(b"/zookeeper/config").unwrap()).bytes(), READ_UNSAFE);
+    let (mut member, digest, bytes) = (Tree::new(TreeOptions::default()), tree.digest(), tree.data_bytes);
+    member.set_config(b"server.1=a:1:2:participant\nversion=0", 0, 7);
+    let node = member.find(b"/zookeeper/config").unwrap();
+    assert_eq!(member.data(node), Some(&b"server.1=a:1:2:participant\nversion=0"[..]));
+    let now = member.stat(node);
+    assert_eq!((now.version, now.mzxid, now.mtime_ms, now.aversion), (-1, Zxid::ZERO, 7, -1));
+    assert_eq!((member.digest(), member.data_bytes), (digest, bytes + 36), "each server's own words are no part of what all agree on");
     assert_eq!(tree.descendants_count(NodeId::ROOT), 3);
     assert_eq!(tree.find(b""), Some(NodeId::ROOT), "the root's alias");
     for nothing in [&b"zookeeper"[..], b"/zookeeper/", b"//", b"/zookeeperx", b"/x"] {

@@ -109,8 +109,9 @@ pub struct Tree {
 }
 
 /// The nodes that always exist besides the root, with their ACLs (T45).
-const BUILT_IN: [(&[u8], &[u8]); 3] =
-    [(b"/zookeeper", OPEN_UNSAFE), (quota_usage::QUOTA_ROOT, OPEN_UNSAFE), (b"/zookeeper/config", READ_UNSAFE)];
+const BUILT_IN: [(&[u8], &[u8]); 3] = [(b"/zookeeper", OPEN_UNSAFE), (quota_usage::QUOTA_ROOT, OPEN_UNSAFE), (CONFIG, READ_UNSAFE)];
+/// Who belongs to the ensemble.
+const CONFIG: &[u8] = b"/zookeeper/config";
 
 impl Tree {
     /// The tree of a fresh standalone server: the root, `/zookeeper`, `/zookeeper/quota` and `/zookeeper/config`, whose ACL
@@ -124,6 +125,14 @@ impl Tree {
             tree.add_built_in(path, acl, aversion);
         }
         tree
+    }
+
+    /// What `/zookeeper/config` holds on a member of an ensemble: each server writes it for itself, by no transaction, as ZooKeeper does
+    /// (data version -1, `mzxid` the version of the membership). It counts for no digest.
+    pub fn set_config(&mut self, text: &[u8], version: u64, wall_ms: i64) {
+        let Some(node) = self.find(CONFIG) else { return };
+        let stat = PersistedStat { mzxid: Zxid(version), mtime_ms: wall_ms, version: -1, ..self.arena.stat(node.0) };
+        self.rewrite(node.0, CONFIG, Some(text), &stat);
     }
 
     /// Without any node, not even a root.

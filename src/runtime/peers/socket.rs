@@ -1,5 +1,6 @@
 //! One socket to another server: what waits to be sent, and sending it without waiting.
 
+use super::super::backlog::Backlog;
 use super::super::wake::Wake;
 use crate::base::time::MonoMs;
 use futures_lite::io::AsyncWrite;
@@ -19,10 +20,8 @@ use std::time::Duration;
 
 /// Ranges of one system call.
 const SLICES: usize = 16;
-/// Memory that an emptied backlog keeps.
+/// See [`Backlog::advance`].
 const BACKLOG_BYTES_KEPT_MAX: usize = 1 << 20;
-/// A backlog that never empties is moved to its front when so much of it is gone.
-const BACKLOG_GONE_BYTES_MAX: usize = 1 << 20;
 /// After so long without an acknowledgement, or without room at a peer that is too busy to read, the kernel gives a connection up.
 /// A host that is gone is noticed earlier, by its missing heartbeats.
 const USER_TIMEOUT_MS: u32 = 15_000;
@@ -44,9 +43,8 @@ pub(super) enum Sent {
 
 pub(super) struct Socket {
     pub(super) stream: RefCell<TcpStream>,
-    /// What couldn't be sent yet; the first `gone` bytes of it were.
-    backlog: RefCell<Vec<u8>>,
-    gone: Cell<usize>,
+    /// What couldn't be sent yet.
+    backlog: RefCell<Backlog>,
     /// What waited when the socket became full.
     first: Cell<usize>,
     /// This turn's parts of the outbox.
@@ -73,7 +71,6 @@ impl Socket {
         let socket = Socket {
             stream: RefCell::new(stream),
             backlog: RefCell::default(),
-            gone: Cell::new(0),
             first: Cell::new(0),
             booked: RefCell::default(),
             marked: Cell::new(false),
@@ -125,7 +122,7 @@ impl Socket {
     }
 
     fn waiting(&self) -> usize {
-        self.backlog.borrow().len() - self.gone.get()
+        self.backlog.borrow().len()
     }
 
     /// Sends `ranges` of `bytes`, behind what waits already: as much as `backlog_bytes_max` beyond what one call left when nothing waited.
@@ -145,7 +142,7 @@ impl Socket {
                 if before > 0 && waiting > max {
                     return Sent::TooMuch(waiting);
                 }
-                self.backlog.borrow_mut().extend_from_slice(&bytes[range]);
+                self.backlog.borrow_mut().push(&bytes[range]);
                 taken = Sent::Some;
             } else if let Some(full) = slices.push(range) {
                 taken = self.flush(bytes, full);
@@ -175,7 +172,7 @@ impl Socket {
         for range in ranges {
             let skip = sent.min(range.len());
             sent -= skip;
-            backlog.extend_from_slice(&bytes[range.start + skip..range.end]);
+            backlog.push(&bytes[range.start + skip..range.end]);
         }
         if backlog.is_empty() { Sent::All } else { Sent::Some }
     }
@@ -189,7 +186,7 @@ impl Socket {
                 if backlog.is_empty() {
                     return Poll::Ready(Ok(0));
                 }
-                Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &backlog[self.gone.get()..])
+                Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, backlog.rest())
             })
             .await;
             match wrote {
@@ -202,19 +199,7 @@ impl Socket {
     }
 
     fn advance(&self, n: usize) {
-        let mut backlog = self.backlog.borrow_mut();
-        let gone = self.gone.get() + n;
-        if gone >= backlog.len() {
-            backlog.clear();
-            backlog.shrink_to(BACKLOG_BYTES_KEPT_MAX);
-            self.gone.set(0);
-        } else if gone >= BACKLOG_GONE_BYTES_MAX && gone >= backlog.len() / 2 {
-            // Moves no more than was sent since the last time.
-            backlog.drain(..gone);
-            self.gone.set(0);
-        } else {
-            self.gone.set(gone);
-        }
+        self.backlog.borrow_mut().advance(n, BACKLOG_BYTES_KEPT_MAX);
     }
 
     /// What waits isn't sent any more, and the connection ends with a reset: the kernel doesn't keep it for a peer that takes nothing.
@@ -222,8 +207,7 @@ impl Socket {
         if self.waiting() == 0 {
             return;
         }
-        *self.backlog.borrow_mut() = Vec::new();
-        self.gone.set(0);
+        *self.backlog.borrow_mut() = Backlog::default();
         // If that fails the socket ends as any other does, only later.
         let _ = self.with_fd(|fd| sockopt::set_socket_linger(fd, Some(Duration::ZERO)));
         self.shut(Shutdown::Both);

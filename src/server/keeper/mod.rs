@@ -13,6 +13,7 @@ use crate::base::memory::{BatchMemory, BatchPool};
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::{DiskEffect, Log};
+use crate::model::membership_text::membership_text;
 use crate::model::ops::OpBuf;
 use crate::model::position::Identity;
 use crate::prep::{Prep, PrepOptions};
@@ -190,6 +191,10 @@ impl<M: BatchMemory> Keeper<M> {
         let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);
         let snapshots =
             Snapshots::new(options.snapshot, snapshots, newest_snapshot, applied.0 - newest.min(applied.0), prng.stream("snapshot"));
+        if let Some((options, _)) = &ensemble {
+            let membership = &options.zab.membership;
+            tree.set_config(membership_text(membership).as_bytes(), membership.version(), now.wall_ms);
+        }
         let ensemble = ensemble
             .map(|(options, persisted)| Box::new(Ensemble::new(options, persisted, log.durable(), applied, prng.stream("zab"), now)));
         Keeper {
@@ -240,6 +245,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.tree.set_now(cx.now.mono);
         self.begin_ensemble_turn(cx);
         self.commit_and_apply(cx);
+        self.judge_held_back(cx);
         self.step_snapshot(cx);
         self.flush_forward(cx);
         self.log.submit(&mut cx.fx.disk);
@@ -252,7 +258,12 @@ impl<M: BatchMemory> Keeper<M> {
     pub fn takes_more(&self) -> bool {
         // A member that ends answers what it has; a client that goes on asking would keep it from that.
         let ends = self.stopping && self.ensemble.is_some();
-        self.log.stats().held < self.options.batches_held_max && !self.is_waiting_for_leader() && !ends
+        !self.is_crowded() && !self.is_waiting_for_leader() && !ends
+    }
+
+    /// As many batches are held as may be before more is judged.
+    fn is_crowded(&self) -> bool {
+        self.log.stats().held >= self.options.batches_held_max
     }
 
     /// Whether there is work that no mail will bring: the host runs another turn soon.

@@ -29,14 +29,14 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     /// A write, a sync or a script of the disk ended.
-    pub fn on_disk(&mut self, cx: &mut Cx<'_, M>, done: DiskDone) {
+    pub fn on_disk(&mut self, cx: &mut Cx<'_, M>, mut done: DiskDone) {
         let (ticket, failed) = (done.ticket, done.result.as_ref().err().map(ToString::to_string));
         if self.snapshots.owns(ticket) {
             if !self.on_receiving_disk(cx, ticket, failed.as_deref()) {
                 self.on_snapshot_disk(cx, done);
             }
         } else {
-            let read = done.read.clone();
+            let read = done.read.take();
             let ours = self.log.on_disk(done, &mut cx.fx.disk);
             crate::invariant!(ours, "a disk completion that nobody waits for");
             if self.ensemble.is_some() {

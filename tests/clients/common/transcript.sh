@@ -1,9 +1,5 @@
 # Shared by the stages that compare transcripts: sourced behind lib.sh.
 
-# What Ringkeeper's /zookeeper/config holds in an ensemble: "empty" as on a single server, or "members" as ZooKeeper's. Set this
-# to "members" when it does: until then the difference that expected-ensemble.diff describes is skipped, and said so.
-CONFIG_OF_ENSEMBLE=empty
-
 # Plays the stage's script and compares the transcript with its expected.txt: $1 = the stage's folder, the rest = further
 # options of its session.py. The server must run; it is stopped, and the stage ends. With RECORD=yes the transcript of
 # real ZooKeeper becomes expected.txt. A member of an ensemble answers what concerns the ensemble itself differently:
@@ -11,9 +7,7 @@ CONFIG_OF_ENSEMBLE=empty
 play_and_compare() {
     local here=$1 differences=0 commands events expected=$WORK/expected.txt; shift
     cp "$here/expected.txt" "$expected"
-    if [ "$ON" != alone ] && [ "$SERVER" = ringkeeper ] && [ $CONFIG_OF_ENSEMBLE = empty ]; then
-        say "SKIPPED: the members in /zookeeper/config, which Ringkeeper leaves empty"
-    elif [ "$ON" != alone ] && [ "${RECORD:-no}" != yes ]; then
+    if [ "$ON" != alone ] && [ "${RECORD:-no}" != yes ]; then
         ensure_debian patch patch
         patch -s "$expected" "$here/expected-ensemble.diff" || die "expected-ensemble.diff doesn't fit expected.txt"
     fi

@@ -27,9 +27,19 @@ pub(super) enum Reading {
     /// Where a learner's history joins ours.
     Locate { peer: ServerId, asked: Asked },
     /// A range for a learner.
-    Range { peer: ServerId, link: LinkId, after: Identity },
+    Range { peer: ServerId, link: LinkId, after: Identity, bytes_max: usize },
     /// A piece of a snapshot for a learner.
-    Piece { peer: ServerId, link: LinkId, at: Zxid, offset: u64 },
+    Piece { peer: ServerId, link: LinkId, at: Zxid, offset: u64, len: usize },
+}
+
+impl Reading {
+    /// On which connection it was asked for.
+    fn link(&self) -> LinkId {
+        match self {
+            Reading::Locate { asked, .. } => asked.link,
+            Reading::Range { link, .. } | Reading::Piece { link, .. } => *link,
+        }
+    }
 }
 
 impl<M: BatchMemory> Keeper<M> {
@@ -45,17 +55,11 @@ impl<M: BatchMemory> Keeper<M> {
         match *message {
             Message::FetchAsk { after, bytes_max } => {
                 let bytes_max = bytes_max.min(RANGE_BYTES_MAX) as usize;
-                if self.may_read_for(link) {
-                    let ticket = self.log.read_batches(after, bytes_max, &mut cx.fx.disk);
-                    self.await_read(ticket, Reading::Range { peer, link, after });
-                }
+                self.begin_read(cx, Reading::Range { peer, link, after, bytes_max });
             }
             Message::PieceAsk { at, offset, len } => {
                 let len = len.min(super::receiving::PIECE_BYTES) as usize;
-                if self.may_read_for(link) {
-                    let ticket = self.log.read_file(snapshot::file_of(at), offset, len, &mut cx.fx.disk);
-                    self.await_read(ticket, Reading::Piece { peer, link, at, offset });
-                }
+                self.begin_read(cx, Reading::Piece { peer, link, at, offset, len });
             }
             Message::Fetched { after, more, bytes } => self.on_fetched(cx, peer, after, more, bytes),
             Message::Piece { at, offset, bytes } => self.on_piece(cx, peer, at, offset, bytes),
@@ -63,16 +67,25 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// Whether no read for that link is under way: a peer that asks twice is answered once.
-    fn may_read_for(&self, link: LinkId) -> bool {
-        let of = |r: &Reading| matches!(r, Reading::Range { link: l, .. } | Reading::Piece { link: l, .. } if *l == link);
-        self.ensemble.as_ref().is_some_and(|e| !e.reading.values().any(of))
-    }
-
-    fn await_read(&mut self, ticket: Ticket, what: Reading) {
-        if let Some(e) = &mut self.ensemble {
-            e.reading.insert(ticket, what);
+    /// One read for each connection at a time. Of what is asked meanwhile the newest counts: who asks anew has given up what it asked before.
+    pub(super) fn begin_read(&mut self, cx: &mut Cx<'_, M>, what: Reading) {
+        let Some(e) = &mut self.ensemble else { return };
+        let link = what.link();
+        if let Some(running) = e.reading.values().find(|r| r.link() == link) {
+            if *running == what {
+                e.asked_meanwhile.remove(&link);
+            } else {
+                e.asked_meanwhile.insert(link, what);
+            }
+            return;
         }
+        let disk = &mut cx.fx.disk;
+        let ticket = match what {
+            Reading::Locate { asked, .. } => self.log.locate(asked.last, disk),
+            Reading::Range { after, bytes_max, .. } => self.log.read_batches(after, bytes_max, disk),
+            Reading::Piece { at, offset, len, .. } => self.log.read_file(snapshot::file_of(at), offset, len, disk),
+        };
+        e.reading.insert(ticket, what);
     }
 
     /// A read ended.
@@ -81,6 +94,9 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(what) = e.reading.remove(&ticket) else { return };
         if let Some(ReadOutcome::Damaged(damage)) = &outcome {
             cx.fx.note(Level::Error, format!("reading for another server finds damage: {damage}"));
+        }
+        if let Some(newer) = e.asked_meanwhile.remove(&what.link()) {
+            return self.begin_read(cx, newer);
         }
         match what {
             Reading::Locate { peer, asked } => match outcome {

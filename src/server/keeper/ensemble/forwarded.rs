@@ -18,8 +18,34 @@ use crate::server::peer_mail::LinkId;
 use crate::wire::client::decode::decode_request;
 use crate::wire::peer::forward::{self, ForwardItem, ForwardOutcome, ForwardVerdict};
 
+/// Bytes of one learner's requests that wait: several times what a learner forwards before it lets its clients wait.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
 impl<M: BatchMemory> Keeper<M> {
+    /// Requests of a learner: judged now, or when fewer batches are held, as those of own clients wait in their sockets.
     pub(super) fn on_forward(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, bytes: &[u8]) {
+        let crowded = self.is_crowded();
+        let Some(e) = &mut self.ensemble else { return };
+        if !crowded && !e.leading.holds_back(peer) {
+            return self.judge_forwarded(cx, peer, link, bytes);
+        }
+        let waiting_bytes = e.leading.hold_back(peer, bytes);
+        if waiting_bytes > WAITING_BYTES_MAX {
+            let why = format!("server {} forwards more than it may: {waiting_bytes} bytes wait, {WAITING_BYTES_MAX} may", peer.0);
+            self.distrust(cx, peer, link, &why);
+        }
+    }
+
+    /// Judges what waited, as far as there is room again.
+    pub(in crate::server::keeper) fn judge_held_back(&mut self, cx: &mut Cx<'_, M>) {
+        while !self.is_crowded()
+            && let Some((peer, link, bytes)) = self.ensemble.as_mut().and_then(|e| e.leading.take_held_back())
+        {
+            self.judge_forwarded(cx, peer, link, &bytes);
+        }
+    }
+
+    fn judge_forwarded(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, bytes: &[u8]) {
         for item in forward::items(bytes) {
             let Ok(item) = item else {
                 let why = format!("server {} forwards what doesn't decode", peer.0);

@@ -4,6 +4,7 @@
 //! on one connection. Leaves to others: who counts for what (`zab`), ranges from disk (`bulk`).
 
 use super::Keeper;
+use super::bulk::Reading;
 use crate::base::ids::{ServerId, SessionId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::log::{Batch, Located};
@@ -17,7 +18,7 @@ use crate::server::words::ensemble::{ProposalBytes, SyncKind};
 use crate::wire::peer as wire;
 use crate::zab::{Input, Role};
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// One learner.
 #[derive(Debug)]
@@ -29,6 +30,10 @@ struct Stream {
     said: (Zxid, u64, u64),
     /// Verdicts that leave at the end of the turn.
     verdicts: Vec<u8>,
+    /// Forwarded requests that wait until fewer batches are held.
+    waiting: VecDeque<Vec<u8>>,
+    /// Bytes of them.
+    waiting_bytes: usize,
 }
 
 /// A learner's question that the files answer.
@@ -69,6 +74,28 @@ impl Leading {
         self.served
     }
 
+    /// Whether requests of `peer` wait already.
+    pub(super) fn holds_back(&self, peer: ServerId) -> bool {
+        self.streams.get(&peer).is_some_and(|s| !s.waiting.is_empty())
+    }
+
+    /// Puts requests of `peer` behind those that wait. Returns how many bytes wait then.
+    pub(super) fn hold_back(&mut self, peer: ServerId, bytes: &[u8]) -> usize {
+        let Some(stream) = self.streams.get_mut(&peer) else { return 0 };
+        stream.waiting.push_back(bytes.to_vec());
+        stream.waiting_bytes += bytes.len();
+        stream.waiting_bytes
+    }
+
+    /// The next requests that wait, of whichever learner, with its connection.
+    pub(super) fn take_held_back(&mut self) -> Option<(ServerId, LinkId, Vec<u8>)> {
+        // Who waits with most: nobody is left behind for ever.
+        let (peer, stream) = self.streams.iter_mut().max_by_key(|(_, s)| s.waiting_bytes)?;
+        let bytes = stream.waiting.pop_front()?;
+        stream.waiting_bytes -= bytes.len();
+        Some((*peer, stream.link, bytes))
+    }
+
     /// Where verdicts for `peer` go, if it is a learner.
     pub(super) fn verdicts(&mut self, peer: ServerId) -> Option<&mut Vec<u8>> {
         self.streams.get_mut(&peer).map(|s| &mut s.verdicts)
@@ -90,7 +117,9 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &mut self.ensemble else { return };
         let Some(link) = e.link(peer, Lane::Main) else { return };
         let said = (Zxid::ZERO, 0, 0);
-        e.leading.streams.insert(peer, Stream { link, live: false, said, verdicts: Vec::new() });
+        e.leading
+            .streams
+            .insert(peer, Stream { link, live: false, said, verdicts: Vec::new(), waiting: VecDeque::new(), waiting_bytes: 0 });
         if self.log.knows(last) {
             if probe {
                 return self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last });
@@ -110,10 +139,7 @@ impl<M: BatchMemory> Keeper<M> {
     /// Asks the files, when memory doesn't reach that far back.
     fn locate(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity, probe: bool) {
         let Some(epoch) = self.leads() else { return };
-        let ticket = self.log.locate(last, &mut cx.fx.disk);
-        if let Some(e) = &mut self.ensemble {
-            e.reading.insert(ticket, super::bulk::Reading::Locate { peer, asked: Asked { link, epoch, last, probe } });
-        }
+        self.begin_read(cx, Reading::Locate { peer, asked: Asked { link, epoch, last, probe } });
     }
 
     pub(super) fn on_located(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, asked: Asked, found: Located) {

@@ -186,7 +186,8 @@ impl<M: BatchMemory> Keeper<M> {
         if mutant!("zk2832-no-truncation") {
             return self.follow(cx, self.log.tail(), false);
         }
-        if to.zxid < self.applied {
+        // What is known to be committed is in every later leader's history.
+        if to.zxid < self.applied.max(self.log.tail().zxid.min(self.log.known_committed())) {
             return self.diverged(cx, to);
         }
         if !self.log.knows(to) {
@@ -214,10 +215,11 @@ impl<M: BatchMemory> Keeper<M> {
 
     pub(super) fn diverged(&mut self, cx: &mut Cx<'_, M>, to: Identity) {
         let text = format!(
-            "this server has applied transactions through {}, the leader's history parts from it at or before {}. One of the two was \
+            "this server holds committed transactions through {}, the leader's history parts from it at or before {}. One of the two was \
              damaged or belongs to another past. This server stops: keep a copy of its data for the report, then empty its directories and \
              start it again, and it is synchronised by the others",
-            self.applied, to.zxid
+            self.applied.max(self.log.tail().zxid.min(self.log.known_committed())),
+            to.zxid
         );
         if cx.fx.stop.is_none() {
             cx.fx.stop = Some(FatalError::new(Fatal::Digest, text));

@@ -108,6 +108,8 @@ pub(super) struct Ensemble {
     leading: Leading,
     learning: Learning,
     reading: BTreeMap<Ticket, Reading>,
+    /// What was asked on a connection while a read for it runs.
+    asked_meanwhile: BTreeMap<LinkId, Reading>,
     /// It gave up leading for a reason that still stands; it does so once.
     handed_over: bool,
     /// After each batch: position and digest, oldest first.
@@ -136,6 +138,7 @@ impl Ensemble {
             leading: Leading::default(),
             learning: Learning::default(),
             reading: BTreeMap::new(),
+            asked_meanwhile: BTreeMap::new(),
             handed_over: false,
             digests: VecDeque::new(),
         }
@@ -255,7 +258,9 @@ impl<M: BatchMemory> Keeper<M> {
 
     fn end_link(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, lane: Lane) {
         let Some(e) = &mut self.ensemble else { return };
-        e.links.remove(&(peer, lane));
+        if let Some(link) = e.links.remove(&(peer, lane)) {
+            e.asked_meanwhile.remove(&link);
+        }
         if lane != Lane::Pulse {
             self.give_up_catching_up(peer);
         }

@@ -34,19 +34,21 @@ impl Files for NoFiles {
     }
 }
 
-struct Node {
-    keeper: Keeper<HeapMemory>,
+pub(super) struct Node {
+    pub(super) keeper: Keeper<HeapMemory>,
     pool: HeapPool,
     fx: Effects<HeapMemory>,
     dones: Vec<DiskDone>,
-    mail: PeerBurst,
+    pub(super) mail: PeerBurst,
     alive: bool,
+    /// Its disk reports nothing for now.
+    pub(super) disk_hangs: bool,
     /// Session, or reply (xid, zxid, error), or the end, by connection.
     seen: BTreeMap<u64, Vec<String>>,
 }
 
-struct Cluster {
-    nodes: BTreeMap<ServerId, Node>,
+pub(super) struct Cluster {
+    pub(super) nodes: BTreeMap<ServerId, Node>,
     now_ms: u64,
     serial: u64,
     notes: Vec<String>,
@@ -85,13 +87,13 @@ fn config(me: u8, servers: u8) -> Config {
 }
 
 /// The number of the link between two servers, the same at both ends.
-fn link(a: ServerId, b: ServerId, lane: usize) -> LinkId {
+pub(super) fn link(a: ServerId, b: ServerId, lane: usize) -> LinkId {
     let (low, high) = (a.min(b).0, a.max(b).0);
     LinkId(u64::from(low) * 10_000 + u64::from(high) * 10 + lane as u64)
 }
 
 impl Cluster {
-    fn new(servers: u8) -> Cluster {
+    pub(super) fn new(servers: u8) -> Cluster {
         let mut cluster = Cluster { nodes: BTreeMap::new(), now_ms: 1000, serial: 1, notes: Vec::new() };
         for id in 1..=servers {
             let config = config(id, servers);
@@ -100,7 +102,9 @@ impl Cluster {
             let mut fx = Effects::new(1);
             fx.disk.extend(disk);
             let (pool, dones, mail) = (HeapPool::default(), Vec::new(), PeerBurst::default());
-            cluster.nodes.insert(ServerId(id), Node { keeper, pool, fx, dones, mail, alive: true, seen: BTreeMap::new() });
+            cluster
+                .nodes
+                .insert(ServerId(id), Node { keeper, pool, fx, dones, mail, alive: true, disk_hangs: false, seen: BTreeMap::new() });
         }
         let ids: Vec<ServerId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
@@ -117,7 +121,7 @@ impl Cluster {
     }
 
     /// Time passes in steps of 10 ms.
-    fn run(&mut self, ms: u64) {
+    pub(super) fn run(&mut self, ms: u64) {
         for _ in 0..ms / 10 {
             self.now_ms += 10;
             for _ in 0..8 {
@@ -127,14 +131,16 @@ impl Cluster {
         }
     }
 
-    fn turn(&mut self, id: ServerId, tick: bool) {
+    pub(super) fn turn(&mut self, id: ServerId, tick: bool) {
         let now = self.now();
         let node = self.nodes.get_mut(&id).unwrap();
         if !node.alive {
             return;
         }
         let mut cx = Cx { now, pool: &mut node.pool, fx: &mut node.fx };
-        std::mem::take(&mut node.dones).into_iter().for_each(|done| node.keeper.on_disk(&mut cx, done));
+        if !node.disk_hangs {
+            std::mem::take(&mut node.dones).into_iter().for_each(|done| node.keeper.on_disk(&mut cx, done));
+        }
         let mail = std::mem::take(&mut node.mail);
         node.keeper.on_peers(&mut cx, &mail);
         if tick {
@@ -206,24 +212,24 @@ impl Cluster {
         }
     }
 
-    fn leader(&self) -> Option<ServerId> {
+    pub(super) fn leader(&self) -> Option<ServerId> {
         let leads = |n: &Node| n.alive && matches!(n.keeper.role(), Some(Role::Leading { established: true, .. }));
         self.nodes.iter().find(|(_, n)| leads(n)).map(|(id, _)| *id)
     }
 
-    fn follower(&self) -> ServerId {
+    pub(super) fn follower(&self) -> ServerId {
         let serves = |n: &Node| n.alive && matches!(n.keeper.role(), Some(Role::Following { serving: true, .. }));
         *self.nodes.iter().find(|(_, n)| serves(n)).expect("a serving follower").0
     }
 
-    fn burst(&mut self, id: ServerId, items: Vec<Item>, bytes: Vec<u8>) {
+    pub(super) fn burst(&mut self, id: ServerId, items: Vec<Item>, bytes: Vec<u8>) {
         let now = self.now();
         let node = self.nodes.get_mut(&id).unwrap();
         let mut cx = Cx { now, pool: &mut node.pool, fx: &mut node.fx };
         node.keeper.on_burst(&mut cx, &Burst { bytes, items, received_ns: 0 });
     }
 
-    fn connect(&mut self, id: ServerId, session: SessionId, password: &[u8]) -> ConnId {
+    pub(super) fn connect(&mut self, id: ServerId, session: SessionId, password: &[u8]) -> ConnId {
         self.connect_as(id, session, password, false)
     }
 
@@ -240,7 +246,7 @@ impl Cluster {
         conn
     }
 
-    fn ask(&mut self, id: ServerId, conn: ConnId, requests: &[Request<'_>]) -> Vec<String> {
+    pub(super) fn ask(&mut self, id: ServerId, conn: ConnId, requests: &[Request<'_>]) -> Vec<String> {
         let (mut bytes, mut items) = (Vec::new(), Vec::new());
         for (xid, request) in (1..).zip(requests) {
             let from = bytes.len() + 12;
@@ -253,11 +259,11 @@ impl Cluster {
         self.seen(id, conn)[before..].to_vec()
     }
 
-    fn seen(&self, id: ServerId, conn: ConnId) -> Vec<String> {
+    pub(super) fn seen(&self, id: ServerId, conn: ConnId) -> Vec<String> {
         self.nodes[&id].seen.get(&conn.raw()).cloned().unwrap_or_default()
     }
 
-    fn same_trees(&self) {
+    pub(super) fn same_trees(&self) {
         let all: Vec<_> = self.nodes.values().filter(|n| n.alive).map(|n| (n.keeper.applied(), n.keeper.tree().digest())).collect();
         assert!(all.windows(2).all(|w| w[0] == w[1]), "{all:?}\n{:#?}", self.notes);
     }

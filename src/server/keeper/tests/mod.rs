@@ -2,5 +2,6 @@
 
 mod answers;
 mod bench;
+mod bounds;
 mod watches;
 mod cluster;

@@ -1,0 +1,78 @@
+//! What a leader does when its learners ask for more than it can do at once: nobody is refused, nothing piles up.
+
+use super::bench::create;
+use super::cluster::{Cluster, link};
+use crate::base::ids::{SessionId, Zxid};
+use crate::model::peer::{Lane, Message};
+use crate::model::position::Identity;
+use crate::server::mail::Item;
+use crate::server::peer_mail::PeerItem;
+use crate::wire::client::client_side::{put_request, request_op};
+use crate::wire::peer as wire;
+use crate::wire::peer::PeerFrames;
+
+#[test]
+fn forwarded_writes_wait_while_nothing_commits_and_are_not_refused() {
+    const WRITES: i32 = 1500;
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let conn = c.connect(follower, SessionId::NONE, &[0; 16]);
+    assert_eq!(c.ask(follower, conn, &[create("/a", 0)]), ["reply 1 err 0"]);
+    let before = c.seen(follower, conn).len();
+    // The leader alone is durable, so each write makes a batch that no quorum has.
+    c.nodes.iter_mut().filter(|(id, _)| **id != leader).for_each(|(_, n)| n.disk_hangs = true);
+    for xid in 1..=WRITES {
+        let (mut bytes, request) = (Vec::new(), create("/a/n", 2));
+        put_request(&mut bytes, xid, &request);
+        let item = Item::Request { conn, xid, op: request_op(&request).wire(), body: 12..bytes.len() };
+        c.burst(follower, vec![item], bytes);
+        c.turn(follower, false);
+        c.turn(leader, false);
+        c.turn(leader, false);
+    }
+    let held = c.nodes[&leader].keeper.log.stats().held;
+    assert!((60..200).contains(&held), "{held} batches held");
+    assert_eq!(c.seen(follower, conn).len(), before, "nothing is committed");
+    c.nodes.values_mut().for_each(|n| n.disk_hangs = false);
+    c.run(300);
+    let answers = c.seen(follower, conn)[before..].to_vec();
+    assert_eq!(answers, (1..=WRITES).map(|xid| format!("reply {xid} err 0")).collect::<Vec<_>>());
+    c.run(200);
+    c.same_trees();
+}
+
+#[test]
+fn of_several_reads_that_a_learner_asks_for_at_once_the_newest_is_answered() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let at = |counter| Identity { zxid: Zxid::new(1, counter), checksum: 7 };
+    let bulk = link(leader, follower, Lane::Bulk as usize);
+    let ask = |c: &mut Cluster, after: Identity| {
+        let mut framed = Vec::new();
+        wire::put(&mut framed, follower, &Message::FetchAsk { after, bytes_max: 1000 });
+        let mut frames = PeerFrames::new(wire::body_bytes_max(Lane::Bulk));
+        let frame = frames.next(&framed).unwrap().1.unwrap();
+        let mail = &mut c.nodes.get_mut(&leader).unwrap().mail;
+        let from = mail.bytes.len();
+        mail.bytes.extend_from_slice(frame.body);
+        mail.items.push(PeerItem::Message { peer: follower, lane: Lane::Bulk, link: bulk, body: from..mail.bytes.len() });
+    };
+    let answers = |c: &mut Cluster| {
+        (0..4).for_each(|_| c.turn(leader, false));
+        let mail = std::mem::take(&mut c.nodes.get_mut(&follower).unwrap().mail);
+        let fetched = mail.items.iter().filter_map(|item| match item {
+            PeerItem::Message { body, .. } => match wire::decode(&mail.bytes[body.clone()]) {
+                Ok(Message::Fetched { after, .. }) => Some(after),
+                _ => None,
+            },
+            _ => None,
+        });
+        fetched.collect::<Vec<_>>()
+    };
+    (1..=3).for_each(|counter| ask(&mut c, at(counter)));
+    assert_eq!(answers(&mut c), [at(3)]);
+    (0..3).for_each(|_| ask(&mut c, at(4)));
+    assert_eq!(answers(&mut c), [at(4)], "the same again is one question");
+}
