@@ -20,8 +20,8 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// Beyond this a search stops, below 4 GiB.
-const STATES_MAX: usize = 16_000_000;
+/// Beyond this a search stops: a state takes about 500 bytes, so this is below 4 GiB.
+const STATES_MAX: usize = 7_000_000;
 
 /// A search: where it begins, what may happen, how far it goes.
 struct Lane {
@@ -37,12 +37,12 @@ const CRASHES: Left = Left { cuts: 0, ..ALL };
 const TIMERS: Left = Left { waits: 2, ..ALL };
 
 const LANES: &[Lane] = &[
-    Lane { name: "established", start: established, left: Left { proposals: 2, ..ALL }, depths: (6, 13) },
+    Lane { name: "established", start: established, left: Left { proposals: 2, ..ALL }, depths: (6, 14) },
     Lane { name: "behind", start: behind, left: ALL, depths: (6, 14) },
     Lane { name: "tail", start: tail, left: ALL, depths: (6, 14) },
     Lane { name: "established-crashes", start: established, left: Left { proposals: 2, ..CRASHES }, depths: (8, 17) },
-    Lane { name: "behind-crashes", start: behind, left: CRASHES, depths: (8, 19) },
-    Lane { name: "tail-crashes", start: tail, left: CRASHES, depths: (8, 19) },
+    Lane { name: "behind-crashes", start: behind, left: CRASHES, depths: (8, 18) },
+    Lane { name: "tail-crashes", start: tail, left: CRASHES, depths: (8, 18) },
     Lane { name: "established-timers", start: established, left: Left { proposals: 2, ..TIMERS }, depths: (5, 10) },
     Lane { name: "behind-timers", start: behind, left: TIMERS, depths: (5, 10) },
     Lane { name: "tail-timers", start: tail, left: TIMERS, depths: (5, 10) },
