@@ -18,7 +18,6 @@ use super::fingerprint::Parts;
 use super::small_world::{Left, Move, SERVERS, SmallWorld};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
 /// Beyond this a search stops: a state takes about 500 bytes, so this is below 4 GiB.
 const STATES_MAX: usize = 7_000_000;
@@ -195,15 +194,13 @@ fn left_of(lane: &Lane) -> Left {
 fn search(lane: &Lane) -> Option<Finding> {
     let (short, full) = lane.depths;
     let depth = number("DEPTH").unwrap_or(if number("FULL") == Some(1) { full } else { short });
-    let began = Instant::now();
     let shown = Search::new((lane.start)(left_of(lane))).run(depth, number("STATES").unwrap_or(STATES_MAX));
-    let seconds = began.elapsed().as_secs_f64();
     let end = match &shown.finding {
         Some(finding) => finding.what.as_str(),
         None if shown.stopped => "stopped",
         None => "nothing",
     };
-    eprintln!("exhaustive\t{}\t{}\t{}\t{}\t{seconds:.1}\t{end}", lane.name, shown.depth, shown.states, shown.moves);
+    eprintln!("exhaustive\t{}\t{}\t{}\t{}\t{end}", lane.name, shown.depth, shown.states, shown.moves);
     for (n, what) in shown.finding.iter().flat_map(|finding| &finding.moves).enumerate() {
         eprintln!("{:4} {what:?}", n + 1);
     }
