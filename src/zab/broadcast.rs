@@ -139,7 +139,7 @@ impl Zab {
         let durable = self.durable.zxid;
         match &mut self.state {
             State::Leading(l) => l.round_is_new = false,
-            State::Following(f) if f.synced && (durable, f.beat) != f.acked => {
+            State::Following(f) if (f.synced || mutant!("zab-ack-overtakes-ack-leader")) && (durable, f.beat) != f.acked => {
                 f.acked = (durable, f.beat);
                 let message = Vow::Ack { epoch: f.epoch, durable, beat: f.beat };
                 self.vault.send_after(SendAfter { durable: Durable::History(durable), to: f.leader, message });

@@ -222,7 +222,7 @@ enum State {
 }
 
 /// The machine of one server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zab {
     options: ZabOptions,
     prng: Prng,

@@ -77,7 +77,12 @@ impl Zab {
         let (durable, me) = (self.durable, self.options.me);
         let State::Following(f) = &mut self.state else { return };
         let Some(last) = f.owed else { return };
-        if durable.zxid < last.zxid && !mutant!("zab-epoch-before-history") {
+        let lags = durable.zxid < last.zxid;
+        if lags && mutant!("zab-epoch-before-history") {
+            self.adopt_epoch();
+            return;
+        }
+        if lags && !mutant!("zab-ack-leader-before-history") {
             return;
         }
         if durable.zxid == last.zxid && durable != last {
@@ -90,16 +95,24 @@ impl Zab {
             return self.cut_off(leader, sink);
         }
         f.owed = None;
-        let (epoch, cluster, leader) = (f.epoch, f.cluster, f.leader);
-        let change = |vault: &mut crate::zab::send_after::Vault| {
+        let (epoch, leader) = (f.epoch, f.leader);
+        let Some(serial) = self.adopt_epoch() else { return };
+        let message = Vow::AckLeader { epoch, last };
+        self.vault.send_after(SendAfter { durable: Durable::Stored(serial), to: leader, message });
+    }
+
+    /// Learner: the leader's epoch becomes its own; once in a relation.
+    fn adopt_epoch(&mut self) -> Option<u64> {
+        let State::Following(f) = &mut self.state else { return None };
+        let (epoch, cluster) = (f.epoch, f.cluster);
+        let vault = &mut self.vault;
+        let serial = *f.serial.get_or_insert_with(|| {
             vault.change(|p| {
                 (p.cluster, p.current_epoch, p.repairing) = (cluster, epoch, false);
                 p.accepted_epoch = p.accepted_epoch.max(epoch);
             })
-        };
-        let serial = *f.serial.get_or_insert_with(|| change(&mut self.vault));
-        let message = Vow::AckLeader { epoch, last };
-        self.vault.send_after(SendAfter { durable: Durable::Stored(serial), to: leader, message });
+        });
+        Some(serial)
     }
 
     /// Something was stored: a learner's epoch perhaps, or a leader's.

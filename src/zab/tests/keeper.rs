@@ -9,7 +9,7 @@ use crate::zab::{Input, Output, Persisted, Role, Zab};
 use std::collections::{BTreeSet, VecDeque};
 
 /// What survives a crash.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) persisted: Persisted,
     /// All batches appended; the tail beyond `durable` may be lost.
@@ -24,7 +24,7 @@ impl Disk {
         self.log.last().copied().unwrap_or_default()
     }
 
-    fn durable_end(&self) -> Identity {
+    pub(super) fn durable_end(&self) -> Identity {
         self.log[..self.durable].last().copied().unwrap_or_default()
     }
 
@@ -36,7 +36,7 @@ impl Disk {
         self.has(what) && what.zxid <= self.durable_end().zxid
     }
 
-    fn last_before(&self, zxid: Zxid) -> Identity {
+    pub(super) fn last_before(&self, zxid: Zxid) -> Identity {
         let before = self.log.partition_point(|i| i.zxid < zxid);
         self.log[..before].last().copied().unwrap_or_default()
     }

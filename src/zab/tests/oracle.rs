@@ -4,7 +4,7 @@ use crate::base::ids::{ServerId, Zxid};
 use crate::model::position::Identity;
 use std::collections::BTreeMap;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Oracle {
     /// The one committed history.
     pub(super) committed: Vec<Identity>,
@@ -18,6 +18,11 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
+    /// All that later judgements rest on.
+    pub(super) fn memory(&self) -> impl std::hash::Hash + '_ {
+        (&self.committed, &self.committed_in, &self.leaders)
+    }
+
     /// `history` is what the new leader begins with.
     pub(super) fn leads(&mut self, id: ServerId, life: u32, epoch: u32, history: &[Identity]) {
         let before = self.leaders.insert(epoch, (id, life));
