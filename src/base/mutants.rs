@@ -39,8 +39,21 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "disk-error-swallowed", what: "a failed append is reported as done" },
     Mutant { name: "disk-no-dsync", what: "the log is written without O_DSYNC" },
     Mutant { name: "disk-short-write", what: "half of an append is written" },
+    Mutant {
+        name: "ensemble-answers-without-round",
+        what: "a leader answers syncs and refusals without asking a quorum whether it still leads",
+    },
+    Mutant { name: "ensemble-clients-outlive-role", what: "connections stay when a leader or learner loses its role" },
+    Mutant { name: "ensemble-commits-alone", what: "a member applies what is durable on its own disk" },
+    Mutant { name: "ensemble-diff-is-committed", what: "a leader calls committed whatever a learner lacks" },
     Mutant { name: "ensemble-diff-skips-first", what: "a leader leaves out the first batch that a learner lacks" },
+    Mutant { name: "ensemble-durable-is-tail", what: "a member takes for durable whatever its log holds" },
+    Mutant { name: "ensemble-follower-expires", what: "a follower expires sessions by its own clock" },
     Mutant { name: "ensemble-former-owner-writes", what: "requests of a session count through a server that it has left" },
+    Mutant { name: "ensemble-forward-twice", what: "a forwarded write is judged twice" },
+    Mutant { name: "ensemble-pending-outlives-role", what: "what a deposed leader had outstanding is still judged against" },
+    Mutant { name: "ensemble-serves-before-uptodate", what: "a learner serves before its leader is established" },
+    Mutant { name: "ensemble-timers-go-on", what: "a new leader doesn't start the sessions' timers anew" },
     Mutant { name: "ensemble-touch-lost", what: "a learner doesn't report which sessions it heard of" },
     Mutant { name: "link-frames-of-anyone", what: "a frame on a link is taken whoever says it sent it" },
     Mutant { name: "link-keeps-the-older", what: "a newer connection of a server leaves the older one up" },
@@ -68,6 +81,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
     Mutant { name: "snapshot-checksum-ignored", what: "a damaged chunk of a snapshot is loaded" },
     Mutant { name: "snapshot-old-image-dropped", what: "a changed node's old image is not written to the running snapshot" },
+    Mutant { name: "snapshot-part-is-whole", what: "the first piece of a snapshot on its way counts as the whole of it" },
     Mutant { name: "snapshot-renamed-unsynced", what: "a snapshot gets its final name before its bytes are durable" },
     Mutant { name: "tree-digest-keeps-old", what: "a change leaves the node's old part in the tree digest" },
     Mutant { name: "tree-ephemeral-forgotten", what: "closing a session leaves its last ephemeral node" },
@@ -75,6 +89,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "tree-parent-cversion-lost", what: "a creation doesn't count in its parent, so a sequence number comes twice" },
     Mutant { name: "tree-pzxid-not-moved", what: "a deletion doesn't show in its parent's pzxid" },
     Mutant { name: "tree-quota-not-charged", what: "usage below a quota isn't counted" },
+    Mutant { name: "watch-catch-up-skipped", what: "what changed while a client was away is not told when it sets its watches again" },
     Mutant { name: "watch-one-shot-stays", what: "a one-shot watch fires again and again" },
     Mutant { name: "watch-outlives-connection", what: "the watches of a closed connection stay" },
     Mutant { name: "watch-recursive-skips-ancestor", what: "a recursive watch sees children only, no deeper nodes" },
@@ -100,9 +115,11 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "zab-established-alone", what: "a leader takes its history for committed before a quorum has acknowledged it" },
     Mutant { name: "zab-follows-older-epoch", what: "follows a leader of an epoch below the own promise" },
     Mutant { name: "zab-founds-unheard", what: "founds an ensemble while a voter isn't heard" },
+    Mutant { name: "zab-half-is-a-quorum", what: "half of the voters, rounded down, count as a quorum" },
     Mutant { name: "zab-late-write-counts", what: "a write of an ended role reaches the log of the next one (ZOOKEEPER-4712)" },
     Mutant { name: "zab-leader-counts-itself-early", what: "a leader counts itself before its epoch is durable" },
     Mutant { name: "zab-leads-unheard", what: "a leader that hears no quorum goes on leading" },
+    Mutant { name: "zab-learner-outlives-connection", what: "what a learner acknowledged counts on its next connection too" },
     Mutant { name: "zab-never-steps-up", what: "a leader stays though a voter that promised a later epoch can't follow it" },
     Mutant { name: "zab-passes-nobody-over", what: "waits forever for a best candidate that doesn't come up" },
     Mutant { name: "zab-promise-before-durable", what: "a promise leaves before it is durable" },
@@ -111,10 +128,13 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "zab-pulses-fresh-after-pause", what: "what was heard before a pause of the process still counts" },
     Mutant { name: "zab-repairing-votes", what: "a server that lacks what it acknowledged promises" },
     Mutant { name: "zab-round-is-an-old-one", what: "a round shares the number of messages that left before it was opened" },
+    Mutant { name: "zab-stands-in-used-epoch", what: "a candidate asks for an epoch that was used already" },
     Mutant { name: "zab-votes-unsettled", what: "takes part in an election before its log is at rest" },
     Mutant { name: "zab-wiped-follows-at-once", what: "a wiped server follows without having heard what it may have promised" },
     Mutant { name: "zab-wiped-votes", what: "a wiped server's word counts" },
+    Mutant { name: "zk1156-cuts-too-much", what: "a learner cuts one batch more than it must" },
     Mutant { name: "zk2832-no-truncation", what: "a learner whose log the leader doesn't have asks again instead of cutting it" },
+    Mutant { name: "zk2846-diff-over-divergence", what: "a leader sends its batches to a learner whose last one it doesn't have" },
 ];
 
 #[cfg(feature = "mutants")]
@@ -128,9 +148,19 @@ mod chosen {
         super::CATALOGUE.iter().any(|m| m.name == name) && CHOSEN.set(name.to_owned()).is_ok()
     }
 
+    /// In tests the environment variable `RINGKEEPER_MUTANT` chooses: the test that is named for a fault must fail with it.
+    #[cfg(test)]
+    fn of_environment() -> String {
+        let name = std::env::var("RINGKEEPER_MUTANT").unwrap_or_default();
+        assert!(name.is_empty() || super::CATALOGUE.iter().any(|m| m.name == name), "no deliberate fault is named {name}");
+        name
+    }
+
     /// Whether `name` was chosen.
     #[must_use]
     pub fn is_on(name: &str) -> bool {
+        #[cfg(test)]
+        CHOSEN.get_or_init(of_environment);
         CHOSEN.get().is_some_and(|c| c == name)
     }
 }

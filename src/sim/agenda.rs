@@ -113,6 +113,13 @@ pub enum Event {
     Fault,
     /// Faults end, however far clients got.
     Calm,
+    /// Of the servers that were not `behind` all end, and `spoiled` loses something.
+    Weaken {
+        /// Who.
+        spoiled: usize,
+        /// Who was away meanwhile.
+        behind: Vec<usize>,
+    },
     /// The partition of that number ends.
     Heal {
         number: u64,

@@ -1,6 +1,7 @@
 //! A client: speaks the wire protocol, keeps its session over connections, registers its watches again, and writes down
 //! everything it sends and hears. What breaks the protocol itself (order of replies, frames that don't decode) is an error here.
 
+use super::checker::{Checker, NoticedBy};
 use super::coverage::Coverage;
 use super::history::{Arrived, Asked, ConnLog, History, Reply};
 use super::options::Options;
@@ -202,10 +203,10 @@ impl Client {
             return Ok(());
         }
         if self.wrong_password {
-            return Err(format!("a wrong password resumed {}", self.session));
+            return Err(Checker::Sessions.says(&format!("a wrong password resumed {}", self.session)));
         }
         if self.session != SessionId::NONE && (connected.session != self.session || connected.password != self.password) {
-            return Err(format!("{} asked for, {} given", self.session, connected.session));
+            return Err(Checker::Sessions.says(&format!("{} asked for, {} given", self.session, connected.session)));
         }
         (self.session, self.password, self.phase) = (connected.session, connected.password, Phase::Up);
         history.conns[self.conn].session = self.session;
@@ -229,7 +230,7 @@ impl Client {
         if let Some(zxid) = header.zxid() {
             self.seen = self.seen.max(zxid);
             history.seen_by_anybody = history.seen_by_anybody.max(zxid);
-            history.ledger.shown(zxid).map_err(|what| format!("client {}: {what}", self.id))?;
+            history.ledger.shown(zxid).map_err(|what| format!("client {}: {what}", self.id)).by(Checker::Durability)?;
         }
         if header.xid == -1 {
             let event = decode_event(body).map_err(|e| format!("a notification doesn't decode: {e}"))?;

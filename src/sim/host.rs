@@ -4,6 +4,7 @@
 //! completes; the steps of scripts are carried out one by one in lanes (one for each shard and one for the rest).
 
 use super::agenda::{Agenda, Event, Who};
+use super::checker::{Checker, NoticedBy};
 use super::coverage::Coverage;
 use super::history::History;
 use super::peers::Peers;
@@ -312,7 +313,7 @@ impl Life {
         }
         self.keeper.turn(&mut cx);
         self.note(agenda);
-        history.ledger.committed(self.who.node, self.keeper.applied())?;
+        history.ledger.committed(self.who.node, self.keeper.applied()).by(Checker::OneHistory)?;
         let mail = std::mem::take(&mut self.fx.peers);
         self.judge_mail(agenda, history, coverage, &mail)?;
         if let Some(mail_first) = self.cut_turn.filter(|_| !mail.is_empty() && !self.fx.disk.is_empty()) {
@@ -387,7 +388,7 @@ impl Life {
                 DiskEffect::Append { shard, file, at, memory, len, ticket } => {
                     let bytes = crate::base::memory::BatchMemory::bytes(&memory);
                     let bytes = bytes.get(..len).ok_or("an append longer than its memory")?;
-                    let (first, identity) = history.ledger.tap(self.who.node, bytes)?;
+                    let (first, identity) = history.ledger.tap(self.who.node, bytes).by(Checker::OneHistory)?;
                     for txn in history.ledger.batch(identity).into_iter().flat_map(|b| &b.txns) {
                         if let Some(OpRef::CreateSession { timeout_ms, .. }) = txn.ops.get(0) {
                             history.presence.created(txn.head.session, timeout_ms, agenda.now_ms());

@@ -5,6 +5,7 @@
 //! for all of them (*the truth*), and when it grows, each batch of it must be durable, contiguously over all shards, on a quorum
 //! of voters. Nothing here believes what a server says of itself: appends, their ends and the epoch metadata on disk are watched.
 
+use super::checker::Checker;
 use super::history::Txn;
 use super::options::Options;
 use crate::base::ids::{ServerId, Zxid};
@@ -215,7 +216,8 @@ impl Ledger {
         let on_truth = self.is_on_truth(meta.start);
         let holding = &mut self.holdings[node];
         if meta.accepted_epoch < holding.epochs.0 || meta.current_epoch < holding.epochs.1 {
-            return Err(format!("epochs go back from {:?} to {}, {}", holding.epochs, meta.accepted_epoch, meta.current_epoch));
+            let what = format!("epochs go back from {:?} to {}, {}", holding.epochs, meta.accepted_epoch, meta.current_epoch);
+            return Err(Checker::Epochs.says(&what));
         }
         holding.epochs = (meta.accepted_epoch, meta.current_epoch);
         if meta.generation <= holding.generation {
@@ -373,7 +375,8 @@ impl Ledger {
             return Ok(());
         }
         let ends: Vec<String> = self.holdings.iter().map(|h| format!("{}", h.end.zxid)).collect();
-        Err(format!("{} is durable on {there:?} only (each server through: {})", identity.zxid, ends.join(", ")))
+        let what = format!("{} is durable on {there:?} only (each server through: {})", identity.zxid, ends.join(", "));
+        Err(Checker::Durability.says(&what))
     }
 
     /// Whether a server's log is durable, contiguously, through `zxid`.

@@ -6,6 +6,7 @@
 
 pub mod agenda;
 pub mod batch;
+pub mod checker;
 pub mod checks;
 pub mod client;
 pub mod compare;

@@ -77,6 +77,8 @@ options! {
     slows: u8,
     /// Weight of disks that are wiped.
     wipes: u8,
+    /// Weight of the case that those who lack something come back first.
+    weakens: u8,
     /// Weight of clients that lose their connection without a word.
     losses: u8,
     /// How far clocks run fast or slow, in thousandths.
@@ -187,6 +189,7 @@ impl Options {
             breaks: 0,
             slows: 0,
             wipes: 0,
+            weakens: 0,
             losses: 0,
             drift_permille: 0,
             cache_kb: 0,
@@ -274,7 +277,49 @@ impl Options {
         options.endings = 0;
         options.mail_us = pick(p, &[0, 20, 500]) as u32;
         options.net_us = pick(p, &[50, 500, 5000]) as u32;
+        options.lean(Prng::from_seed(seed).stream("lean").below(32));
         options
+    }
+
+    /// One run in five leans towards a kind of trouble that several things must coincide for.
+    fn lean(&mut self, towards: u64) {
+        let lively = |o: &mut Options| (o.faults, o.fault_gap_ms) = (o.faults.max(8), o.fault_gap_ms.min(200));
+        match towards {
+            // Leaders that stand still for longer than the others wait, while clients ask them what a quorum must confirm.
+            0 => {
+                (self.pauses, self.crashes, self.mid_turns, self.fault_ms) = (6, 1, 0, 4000);
+                (self.syncs, self.bad, self.think_ms, self.session_timeout_ms) = (9, 6, 40, 8000);
+                self.clients = self.clients.max(4);
+                lively(self);
+            }
+            // Candidates that see different things over a slow network.
+            1 => {
+                (self.partitions, self.crashes, self.breaks, self.peer_us) = (5, 4, 3, 40_000);
+                (self.faults, self.fault_gap_ms) = (12, 20);
+            }
+            // A shard of the disk that is far behind the others.
+            2 => {
+                (self.shards, self.disk_us, self.slow_disk_one_in) = (4, 5000, 8);
+                (self.partitions, self.pauses, self.think_ms) = (5, 3, 5);
+                lively(self);
+            }
+            // Logs that lost something, on servers that come back one after the other.
+            3 => {
+                (self.rot, self.weakens, self.crashes, self.think_ms) = (3, 6, 2, 200);
+                lively(self);
+            }
+            // Servers that need a snapshot.
+            4 => {
+                (self.wipes, self.snap_count, self.segment_kb, self.cache_kb) = (4, 8, 16, 0);
+                lively(self);
+            }
+            // Leaders without room.
+            5 => {
+                self.full_ms = 2000;
+                lively(self);
+            }
+            _ => {}
+        }
     }
 
     /// Servers that vote.

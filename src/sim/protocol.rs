@@ -3,6 +3,7 @@
 //! Reads the bytes on their way out, knows the protocol's messages (`docs/replication.md`) and the truth (`ledger`), and believes no
 //! server's own figures.
 
+use super::checker::{Checker, NoticedBy};
 use super::coverage::Coverage;
 use super::ledger::Ledger;
 use crate::base::ids::Zxid;
@@ -34,7 +35,8 @@ impl Protocol {
     /// When another one does.
     pub fn leads(&mut self, node: usize, epoch: u32) -> Result<(), String> {
         let leader = *self.leaders.entry(epoch).or_insert(node);
-        if leader == node { Ok(()) } else { Err(format!("servers {} and {} both lead epoch {epoch}", leader + 1, node + 1)) }
+        let alone = if leader == node { Ok(()) } else { Err(format!("servers {} and {} both lead epoch {epoch}", leader + 1, node + 1)) };
+        alone.by(Checker::OneLeader)
     }
 
     /// Bytes leave `node` for `peer`. Returns what is worth a line of the story.
@@ -56,8 +58,9 @@ impl Protocol {
             rest = &rest[used..];
             let Some(frame) = frame else { break };
             let message = decode(frame.body).map_err(|e| format!("server {} sends what doesn't decode: {e}", node + 1))?;
-            self.says(node, &message, ledger, coverage).map_err(|what| {
-                format!("server {} to {}: {message:?}: {what}", node + 1, peer + 1).chars().take(600).collect::<String>()
+            self.says(node, &message, ledger, coverage).by(checker_of(&message)).map_err(|what| {
+                let said: String = format!("{message:?}").chars().take(400).collect();
+                format!("server {} to {}: {said}: {what}", node + 1, peer + 1)
             })?;
             if is_told(&message) {
                 lines.push(format!("server {} to {}: {message:?}", node + 1, peer + 1));
@@ -148,6 +151,15 @@ impl Protocol {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Who notices what is wrong with a message, unless more is known.
+fn checker_of(message: &Message<'_>) -> Checker {
+    match message {
+        Message::Promise { .. } | Message::Lead { .. } => Checker::Promises,
+        Message::UpToDate { .. } | Message::Batch { .. } | Message::Progress { .. } => Checker::Durability,
+        _ => Checker::Votes,
     }
 }
 

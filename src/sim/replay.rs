@@ -4,6 +4,7 @@
 //! equals the model at the zxid of its header. A refused write fails in the model at some place between what its session had
 //! seen and the zxid of its header. Outcomes that nobody saw may be either. Leaves to others: watches (`watching`).
 
+use super::checker::Checker;
 use super::compare::{agrees, is_failed_multi};
 use super::coverage::Coverage;
 use super::history::{Caused, History, Txn};
@@ -174,16 +175,17 @@ impl Replay {
         }
         let zxid = Zxid::from_i64(reply.zxid);
         if zxid < asked.seen {
-            return Err(format!("{} was answered at {zxid} after its session saw {}", describe(history, idx), asked.seen));
+            let what = format!("{} was answered at {zxid} after its session saw {}", describe(history, idx), asked.seen);
+            return Err(Checker::ZxidOrder.says(&what));
         }
         if !op.is_write() {
             // A server may lag behind others, but not behind a sync.
             if zxid < asked.seen_by_anybody && (op == OpCode::Sync || !self.may_lag) {
                 let floor = asked.seen_by_anybody;
-                return Err(format!(
-                    "{} was answered at {zxid}, although {floor} was acknowledged before it was sent",
-                    describe(history, idx)
-                ));
+                let what =
+                    format!("{} was answered at {zxid}, although {floor} was acknowledged before it was sent", describe(history, idx));
+                let by = if op == OpCode::Sync { Checker::SyncThenRead } else { Checker::ZxidOrder };
+                return Err(by.says(&what));
             }
             reads.entry(zxid).or_default().push(idx);
             return Ok(());
@@ -193,11 +195,9 @@ impl Replay {
                 return Err(format!("{} was acknowledged at {zxid}, the log has it at {logged:?}", describe(history, idx)));
             }
             if zxid <= asked.seen_by_anybody {
-                return Err(format!(
-                    "{} got {zxid}, although {} was seen before it was sent",
-                    describe(history, idx),
-                    asked.seen_by_anybody
-                ));
+                let floor = asked.seen_by_anybody;
+                let what = format!("{} got {zxid}, although {floor} was seen before it was sent", describe(history, idx));
+                return Err(Checker::ZxidOrder.says(&what));
             }
             return Ok(());
         }
@@ -214,7 +214,8 @@ impl Replay {
         if reply.err == ErrorCode::SessionExpired.code() {
             let closes = |t: &&Txn| t.head.session == asked.session && t.ops.iter().any(|op| op == OpRef::CloseSession);
             let closing = history.txns().iter().find(closes).is_some_and(|t| t.head.zxid <= zxid);
-            return if closing { Ok(()) } else { Err(format!("{} was told that its session is gone", describe(history, idx))) };
+            let told = || Checker::Sessions.says(&format!("{} was told that its session is gone", describe(history, idx)));
+            return if closing { Ok(()) } else { Err(told()) };
         }
         let own = |range: &mut dyn Iterator<Item = (&(SessionId, i32), &Zxid)>| range.next().map(|(_, z)| *z);
         let before = own(&mut in_log.range((asked.session, 0)..(asked.session, asked.xid)).rev());

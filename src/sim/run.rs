@@ -1,5 +1,6 @@
 //! One seed from beginning to end. A broken invariant anywhere (a panic) is a failing seed like any other.
 
+use super::checker::{Checker, with_name_in_front};
 use super::coverage::Coverage;
 use super::options::Options;
 use super::world::{Verdict, World};
@@ -48,7 +49,11 @@ pub fn run(options: &Options, aloud: bool) -> Outcome {
     };
     let verdict = match catch_unwind(AssertUnwindSafe(|| world.run())) {
         Ok(verdict) => verdict,
-        Err(_) => Err(PANIC.with(|slot| slot.borrow_mut().take()).unwrap_or_else(|| "a panic".to_owned())),
+        Err(_) => {
+            let what = PANIC.with(|slot| slot.borrow_mut().take());
+            Err(Checker::Assertion.says(&what.unwrap_or_else(|| "a panic".to_owned())))
+        }
     };
+    let verdict = verdict.map_err(|what| with_name_in_front(&what));
     Outcome { verdict, hash: world.hash(), coverage: world.coverage().clone(), disk_steps: world.disk_steps() }
 }

@@ -1,6 +1,7 @@
 //! Virtual time and everything in it: the agenda of events, the links of clients, the lives of the server, the disk's faults.
 
 use super::agenda::{Agenda, Event, Who};
+use super::checker::{Checker, NoticedBy};
 use super::client::Client;
 use super::coverage::Coverage;
 use super::disk::SimDisk;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 mod clients;
 mod disk_ops;
 mod lives;
+mod losses;
 mod nemesis;
 mod quiet;
 
@@ -57,6 +59,8 @@ pub struct World {
     replay: Replay,
     coverage: Coverage,
     prng: Prng,
+    /// How much a read of a server's files brings at once.
+    pieces: Prng,
     requests: u32,
     endings: Vec<u32>,
     rot_left: u8,
@@ -116,6 +120,7 @@ impl World {
             replay: new_replay(&options),
             coverage: Coverage::default(),
             prng,
+            pieces: root.stream("pieces"),
             requests: 0,
             endings,
             rot_left: options.rot,
@@ -174,9 +179,8 @@ impl World {
         }
         if self.options.full_ms > 0 && self.nodes.len() == 1 {
             let at = self.prng.between(1000, 1_000_000);
-            let node = if self.nodes.len() == 1 { 0 } else { self.prng.index(self.nodes.len()) };
-            self.agenda.after(at, Event::Full { node, full: true });
-            self.agenda.after(at + u64::from(self.options.full_ms) * 1000, Event::Full { node, full: false });
+            self.agenda.after(at, Event::Full { node: 0, full: true });
+            self.agenda.after(at + u64::from(self.options.full_ms) * 1000, Event::Full { node: 0, full: false });
         }
         if self.nodes.len() > 1 {
             let o = &self.options;
@@ -211,10 +215,11 @@ impl World {
                 self.end(0, Ending::Power)?;
             }
             if time > STUCK_US || self.agenda.trace.events() > EVENTS_MAX {
-                return Err(format!("nothing comes to an end: {} requests after {} virtual seconds", self.requests, time / 1_000_000));
+                let what = format!("nothing comes to an end: {} requests after {} virtual seconds", self.requests, time / 1_000_000);
+                return Err(Checker::Liveness.says(&what));
             }
         }
-        Err("nothing is left to happen".to_owned())
+        Err(Checker::Liveness.says("nothing is left to happen"))
     }
 
     /// The disk of the first server as it would be if the power failed now, before anything is chosen.
@@ -324,6 +329,7 @@ impl World {
             Event::Patience { client, link } => self.patience(client, link),
             Event::Fault => return self.fault(),
             Event::Calm => self.calm(),
+            Event::Weaken { spoiled, behind } => return self.weakened(spoiled, &behind),
             Event::Heal { number } => self.heal(number),
             Event::Resume { who } => {
                 if self.nodes[who.node].life == who.life {
@@ -387,8 +393,8 @@ impl World {
                 self.nodes[node].full = full;
             }
             Event::QuietBegins => self.quiet_begins(),
-            Event::QuietEnds => return self.quiet_ends(),
-            Event::Finish => return self.finish(),
+            Event::QuietEnds => return self.quiet_ends().by(Checker::Liveness),
+            Event::Finish => return self.finish().by(Checker::Liveness),
         }
         Ok(())
     }

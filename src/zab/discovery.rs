@@ -69,7 +69,8 @@ impl Zab {
             );
             return self.words.say(self.now, Topic::EpochsSpent, true, text, sink);
         }
-        let epoch = if again { accepted } else { used + 1 };
+        let next = if mutant!("zab-stands-in-used-epoch") { used.max(1) } else { used + 1 };
+        let epoch = if again { accepted } else { next };
         let serial = self.vault.change(|p| p.accepted_epoch = epoch);
         self.promised_to = Some((self.options.me, epoch));
         let cluster = self.cluster_to_lead();

@@ -7,6 +7,7 @@ use crate::base::ids::{ClusterId, EPOCH_MAX, ServerId, Zxid};
 use crate::base::time::MonoMs;
 use crate::model::peer::{Pulse, Stance, Standing};
 use crate::model::position::Position;
+use crate::mutant;
 use crate::zab::send_after::{PlainMessage, Sink};
 use crate::zab::words::Topic;
 use crate::zab::{State, Zab};
@@ -60,6 +61,9 @@ impl Zab {
     }
 
     pub(super) fn is_quorum(&self, set: &BTreeSet<ServerId>) -> bool {
+        if mutant!("zab-half-is-a-quorum") {
+            return set.len() >= self.options.membership.voters().count() / 2;
+        }
         self.options.membership.is_quorum(set)
     }
 
@@ -130,6 +134,7 @@ impl Zab {
             State::Looking(_) => {}
             // A server that comes back may have been wiped meanwhile: what it promised before is void.
             State::Candidate(c) => c.forget(peer),
+            State::Leading(_) if mutant!("zab-learner-outlives-connection") => {}
             State::Leading(l) => l.forget(peer),
             State::Following(f) if f.leader == peer => self.leave("the connection to the leader ended", sink),
             State::Following(_) => {}

@@ -102,10 +102,6 @@ pub(super) fn set_data(data: &[u8]) -> OpBuf {
 
 impl Driver {
     pub(super) fn new(options: LogOptions) -> Driver {
-        #[cfg(feature = "mutants")]
-        if let Ok(name) = std::env::var("LOG_MUTANT") {
-            assert!(crate::base::mutants::choose(&name) || crate::base::mutants::is_on(&name), "no mutant {name}");
-        }
         Driver {
             options,
             disk: Disk::default(),

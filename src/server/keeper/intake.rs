@@ -10,6 +10,7 @@ use crate::base::memory::BatchMemory;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::request::Request;
+use crate::mutant;
 use crate::server::mail::Then;
 use crate::wire::client::decode::decode_request;
 
@@ -104,6 +105,7 @@ impl<M: BatchMemory> Keeper<M> {
             // What a learner judges itself depends on no state.
             (Duty::Forward | Duty::Nothing, _) => Due::default(),
             (Duty::Decide, None) => Due { at: self.proposed, beat: 0 },
+            (Duty::Decide, Some(_)) if mutant!("ensemble-answers-without-round") => Due { at: self.proposed, beat: 0 },
             (Duty::Decide, Some(e)) => Due { at: self.proposed, beat: e.open_round() },
         }
     }

@@ -7,6 +7,7 @@ use crate::base::ids::SessionId;
 use crate::base::memory::BatchMemory;
 use crate::base::time::MonoMs;
 use crate::log::DiskDone;
+use crate::mutant;
 use crate::server::note::Level;
 use crate::zab::Input;
 
@@ -18,6 +19,9 @@ impl<M: BatchMemory> Keeper<M> {
         self.zab_step(cx, Input::Tick);
         self.report_touched(cx);
         self.expire_local(cx);
+        if mutant!("ensemble-follower-expires") && self.duty() == Duty::Forward {
+            self.expire_sessions(cx);
+        }
         if !self.stopping && self.duty() == Duty::Decide {
             self.expire_sessions(cx);
             if cx.now.mono >= self.next_reap {

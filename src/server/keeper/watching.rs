@@ -6,6 +6,7 @@ use crate::base::memory::BatchMemory;
 use crate::model::error_code::ErrorCode;
 use crate::model::request::SetWatches;
 use crate::model::watch_kind::{EventType, WatchMode, WatcherType};
+use crate::mutant;
 
 /// Header of the events of a reconnect: they belong to no transaction (T3).
 const CATCH_UP_ZXID: Option<Zxid> = None;
@@ -66,6 +67,7 @@ impl<M: BatchMemory> Keeper<M> {
 
     fn tell_or_watch(&mut self, cx: &mut Cx<'_, M>, idx: u32, path: &[u8], missed: Option<EventType>, mode: WatchMode) {
         match missed {
+            Some(_) if mutant!("watch-catch-up-skipped") => self.watches.add(idx, path, mode),
             Some(event) => replies::event(&self.conns, &mut self.stats, cx.fx, idx, CATCH_UP_ZXID, event, path),
             None => self.watches.add(idx, path, mode),
         }

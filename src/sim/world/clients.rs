@@ -3,6 +3,7 @@
 use super::{Event, POLITE_US, Stage, World};
 use crate::base::ids::ConnId;
 use crate::sim::agenda::{Agenda, Link, Who};
+use crate::sim::checker::{Checker, NoticedBy};
 use crate::sim::client::{Phase, Whim};
 use crate::sim::host::Life;
 use crate::sim::options::Ending;
@@ -92,7 +93,7 @@ impl World {
         let before = self.clients[client].phase;
         self.agenda.say(|| format!("client {client} hears {} bytes", bytes.len()));
         self.clients[client].heard_us = self.agenda.now_us;
-        let answer = self.clients[client].hear(bytes, &mut self.history, &mut self.coverage)?;
+        let answer = self.clients[client].hear(bytes, &mut self.history, &mut self.coverage).by(Checker::Replies)?;
         if !answer.is_empty() {
             self.send(link, answer);
         }

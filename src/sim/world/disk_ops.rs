@@ -6,6 +6,7 @@ use crate::log::meta::{Meta, meta_path};
 use crate::log::{DiskDone, ReadRequest, serve_read};
 use crate::model::file::{DiskError, FileOp, Ticket};
 use crate::sim::agenda::Who;
+use crate::sim::checker::{Checker, NoticedBy};
 use crate::sim::node::Spot;
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
         if self.nodes[who.node].life(who).is_none() {
             return;
         }
+        let request = &self.in_pieces(request);
         let outcome = serve_read(&self.nodes[who.node].disk, request);
         self.agenda.say(|| {
             let (asked, got): (String, String) =
@@ -64,6 +66,17 @@ impl World {
             format!("disk of server {}: {asked} gives {got}", who.node + 1)
         });
         self.agenda.mail(who.node, 1999, Event::DiskDone { who, done: Box::new(DiskDone::read(ticket, outcome)) });
+    }
+
+    /// Mostly less than was asked for: what is small here takes many answers in earnest, and any of them may be the last.
+    fn in_pieces(&mut self, request: &ReadRequest) -> ReadRequest {
+        let mut request = request.clone();
+        let most = if self.pieces.chance(3, 4) { self.pieces.between(1, 4096) as usize } else { usize::MAX };
+        match &mut request {
+            ReadRequest::Batches { bytes_max: len, .. } | ReadRequest::File { len, .. } => *len = (*len).min(most),
+            ReadRequest::Locate { .. } => {}
+        }
+        request
     }
 
     pub(super) fn script_step(&mut self, who: Who, lane: usize) -> Result<(), String> {
@@ -136,7 +149,8 @@ impl World {
             }
             FileOp::SyncDir(dir) if *dir == copies[0].dir() => {
                 if let Some(meta) = highest(copies.iter().filter_map(|path| disk.durable(path))) {
-                    let (cut, jumped) = self.history.ledger.metadata(node, &meta).map_err(|what| format!("server {}: {what}", node + 1))?;
+                    let seen = self.history.ledger.metadata(node, &meta).map_err(|what| format!("server {}: {what}", node + 1));
+                    let (cut, jumped) = seen.by(Checker::OneHistory)?;
                     if cut {
                         self.coverage.hit("cut");
                         self.agenda.say(|| format!("server {} has cut its log at {}", node + 1, meta.start.zxid));

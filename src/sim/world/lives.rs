@@ -9,6 +9,7 @@ use crate::server::boot::{Boot, recover_server};
 use crate::server::front::FrontOptions;
 use crate::server::links::LinkOptions;
 use crate::sim::agenda::Who;
+use crate::sim::checker::{Checker, NoticedBy};
 use crate::sim::checks;
 use crate::sim::client::Phase;
 use crate::sim::host::{Life, Mood, TICK_US};
@@ -30,7 +31,7 @@ impl World {
         self.nodes[who.node].disk_steps += self.agenda.disk_steps - steps;
         self.same_digest(who.node, applied, digest)?;
         for session in expired {
-            self.history.presence.expired(session, self.agenda.now_ms())?;
+            self.history.presence.expired(session, self.agenda.now_ms()).by(Checker::Sessions)?;
         }
         self.new_role(who.node, role)?;
         self.mend(who.node);
@@ -49,7 +50,7 @@ impl World {
             Mood::Reboot => self.reboot(who.node),
             Mood::Fatal(why) => {
                 if !self.nodes[who.node].failed {
-                    return Err(format!("server {} ended by itself: {why}", who.node + 1));
+                    return Err(Checker::Assertion.says(&format!("server {} ended by itself: {why}", who.node + 1)));
                 }
                 self.end(who.node, Ending::Kill)
             }
@@ -64,7 +65,7 @@ impl World {
         }
         self.agenda.say(|| format!("server {} is now {role:?}", node + 1));
         if let Role::Leading { epoch, established } = role {
-            self.history.protocol.leads(node, epoch)?;
+            self.history.protocol.leads(node, epoch).by(Checker::OneLeader)?;
             if established {
                 self.coverage.hit("established");
                 self.history.presence.timers_from_ms = self.agenda.now_ms();
@@ -107,7 +108,9 @@ impl World {
     /// State at the same place is the same everywhere and always.
     pub(super) fn same_digest(&mut self, node: usize, zxid: Zxid, digest: u64) -> Result<(), String> {
         let known = *self.digests.entry(zxid).or_insert(digest);
-        if known == digest { Ok(()) } else { Err(format!("server {} has digest {digest:x} at {zxid}, it was {known:x}", node + 1)) }
+        let same =
+            if known == digest { Ok(()) } else { Err(format!("server {} has digest {digest:x} at {zxid}, it was {known:x}", node + 1)) };
+        same.by(Checker::Digest)
     }
 
     /// The life of a server ends.
@@ -211,7 +214,7 @@ impl World {
                 self.verdict = Some(Verdict::Refused);
                 return Ok(());
             }
-            Err(error) => return Err(format!("the start is refused ({:?}): {error}", error.kind)),
+            Err(error) => return Err(Checker::Durability.says(&format!("the start is refused ({:?}): {error}", error.kind))),
         };
         node.clean = false;
         self.agenda.say(|| format!("server {} starts: case {}, through {}", idx + 1, boot.case.letter(), boot.last_zxid()));
@@ -252,11 +255,15 @@ impl World {
             _ => {}
         }
         if self.nodes.len() == 1 && zxid < self.history.seen_by_anybody {
-            return Err(format!("acknowledged through {}, recovered through {zxid}: a lost write", self.history.seen_by_anybody));
+            let what = format!("acknowledged through {}, recovered through {zxid}: a lost write", self.history.seen_by_anybody);
+            return Err(Checker::Durability.says(&what));
         }
-        self.history.ledger.recovered(node, boot.history_end()).map_err(|what| format!("server {}: {what}", node + 1))?;
+        let found = self.history.ledger.recovered(node, boot.history_end()).map_err(|what| format!("server {}: {what}", node + 1));
+        found.by(Checker::Durability)?;
         match self.digests.get(&zxid).filter(|digest| **digest != boot.tree().digest()) {
-            Some(digest) => Err(format!("recovered {zxid} with digest {:x}, it was {digest:x}", boot.tree().digest())),
+            Some(digest) => {
+                Err(Checker::Digest.says(&format!("recovered {zxid} with digest {:x}, it was {digest:x}", boot.tree().digest())))
+            }
             None => Ok(()),
         }
     }
@@ -264,13 +271,13 @@ impl World {
     /// The state with which the server goes on is what the model has at that place.
     pub(super) fn judge_start(&mut self, node: usize, boot: &Boot) -> Result<(), String> {
         let zxid = boot.last_zxid();
-        self.history.ledger.started(node, boot.meta())?;
-        self.history.ledger.committed(node, zxid)?;
+        self.history.ledger.started(node, boot.meta()).by(Checker::Epochs)?;
+        self.history.ledger.committed(node, zxid).by(Checker::OneHistory)?;
         if self.nodes.len() > 1 {
             return self.same_digest(node, zxid, boot.tree().digest());
         }
         self.judge(zxid)?;
-        checks::same_tree(&mut self.replay, boot.tree()).map_err(|what| format!("recovered through {zxid}: {what}"))
+        checks::same_tree(&mut self.replay, boot.tree()).map_err(|what| format!("recovered through {zxid}: {what}")).by(Checker::State)
     }
 
     pub(super) fn boot_step(&mut self, who: Who) -> Result<(), String> {
@@ -295,7 +302,7 @@ impl World {
         let fronts = self.options.fronts;
         let (keeper, startup) = boot.keeper(&self.nodes[idx].config, usize::from(fronts), now);
         if self.nodes.len() == 1 {
-            checks::same_sessions(self.replay.sessions(), keeper.sessions())?;
+            checks::same_sessions(self.replay.sessions(), keeper.sessions()).by(Checker::Sessions)?;
             self.history.presence.timers_from_ms = self.agenda.now_ms();
         }
         let options = FrontOptions {

@@ -1,11 +1,8 @@
-//! What is done to an ensemble: ends, pauses, partitions, broken connections, slow and wiped disks, one after the other.
-//!
-//! The fault atlas: servers that lost something of their disks are never so many that a quorum couldn't do without them, so
-//! whatever was acknowledged must survive.
+//! What is done to an ensemble: ends, pauses, partitions, broken connections, slow and wiped disks, one after the other. What disks lose
+//! stands in `losses`.
 
 use super::{Event, Stage, World};
-use crate::server::boot::recover_server;
-use crate::sim::disk::SimDisk;
+use crate::sim::checker::{Checker, NoticedBy};
 use crate::sim::node::Server;
 use crate::sim::options::Ending;
 use crate::sim::role::Role;
@@ -20,6 +17,7 @@ enum Kind {
     Break,
     Slow,
     Wipe,
+    Weaken,
     Full,
 }
 
@@ -46,12 +44,12 @@ impl World {
     }
 
     /// How long this one lasts.
-    fn fault_us(&mut self) -> u64 {
+    pub(super) fn fault_us(&mut self) -> u64 {
         self.prng.between(10, u64::from(self.options.fault_ms).max(11)) * 1000
     }
 
     /// A leader half of the time, if there is one, else anybody.
-    fn victim(&mut self) -> usize {
+    pub(super) fn victim(&mut self) -> usize {
         let leader = self.leader().filter(|_| self.prng.chance(1, 2));
         leader.unwrap_or_else(|| self.prng.index(self.nodes.len()))
     }
@@ -61,7 +59,7 @@ impl World {
             return Ok(());
         }
         self.faults_left -= 1;
-        self.nothing_durable_would_be_lost()?;
+        self.nothing_durable_would_be_lost().by(Checker::Durability)?;
         let o = &self.options;
         let weights = [
             (Kind::Crash, o.crashes),
@@ -71,6 +69,7 @@ impl World {
             (Kind::Break, o.breaks),
             (Kind::Slow, o.slows),
             (Kind::Wipe, o.wipes),
+            (Kind::Weaken, o.weakens),
             (Kind::Full, if o.full_ms > 0 { 3 } else { 0 }),
         ];
         let total = weights.iter().map(|(_, w)| u64::from(*w)).sum::<u64>().max(1);
@@ -101,6 +100,7 @@ impl World {
             Kind::Break => self.break_links(),
             Kind::Slow => self.slow_down(),
             Kind::Wipe => self.wipe()?,
+            Kind::Weaken => self.weaken()?,
             Kind::Full => self.fill_up(),
         }
         self.next_fault();
@@ -278,52 +278,6 @@ impl World {
         let for_us = u64::from(self.options.full_ms) * 1000;
         self.agenda.after(0, Event::Full { node, full: true });
         self.agenda.after(for_us, Event::Full { node, full: false });
-    }
-
-    /// If the power failed everywhere now and nothing were kept that needn't be, every server would find what it said was durable.
-    fn nothing_durable_would_be_lost(&mut self) -> Result<(), String> {
-        for node in &self.nodes {
-            if node.up().is_none() || node.rotten || self.history.ledger.is_excused(node.idx) {
-                continue;
-            }
-            let mut disk = node.disk.clone();
-            disk.power_fails(&mut || false);
-            let boot = recover_server(&disk, &node.config, &mut node.boot_prng.clone());
-            let boot = boot.map_err(|e| format!("server {} wouldn't start after a power failure: {e}", node.idx + 1))?;
-            let kept = self.history.ledger.is_kept(node.idx, boot.history_end());
-            kept.map_err(|what| format!("server {}, if the power failed: {what}", node.idx + 1))?;
-        }
-        Ok(())
-    }
-
-    /// A server loses its disk and starts with an empty one.
-    fn wipe(&mut self) -> Result<(), String> {
-        let node = self.victim();
-        if !self.may_impair(node) {
-            return Ok(());
-        }
-        self.nodes[node].down_us = self.fault_us();
-        self.end(node, Ending::Kill)?;
-        self.wipe_disk(node);
-        Ok(())
-    }
-
-    pub(super) fn wipe_disk(&mut self, node: usize) {
-        self.agenda.say(|| format!("server {} loses its disk", node + 1));
-        self.coverage.hit("wiped");
-        self.nodes[node].disk = SimDisk::new();
-        self.nodes[node].written.clear();
-        self.nodes[node].clean = false;
-        self.history.ledger.excuse(node, true);
-    }
-
-    /// Whether a server may lose something of its disk: the ensemble exists, and enough others have all of theirs.
-    pub(super) fn may_impair(&self, node: usize) -> bool {
-        let voters = self.options.voters();
-        let ledger = &self.history.ledger;
-        // One that never acknowledged a leader counts for as little as one that lost everything.
-        let worn = (0..voters).filter(|n| *n != node && (ledger.is_excused(*n) || ledger.epochs_of(*n).1 == 0)).count();
-        self.history.protocol.established() > 0 && !ledger.is_excused(node) && worn < (voters - 1) / 2
     }
 
     /// No faults any more: what is blocked, stands still, is slow or down comes back.

@@ -3,6 +3,7 @@
 use super::{Event, Stage, Verdict, World};
 use crate::base::ids::Zxid;
 use crate::server::boot::recover_server;
+use crate::sim::checker::{Checker, NoticedBy};
 use crate::sim::options::Ending;
 use crate::sim::{checks, watching};
 
@@ -48,17 +49,16 @@ impl World {
         for image in life.keeper.sessions().images() {
             let silent = self.history.presence.silent_ms(image.session, self.agenda.now_ms());
             if silent > u64::from(image.timeout_ms) + ticks_ms {
-                return Err(format!(
-                    "session {} lives after {silent} ms of silence, its timeout is {} ms",
-                    image.session, image.timeout_ms
-                ));
+                let (session, timeout) = (image.session, image.timeout_ms);
+                let what = format!("session {session} lives after {silent} ms of silence, its timeout is {timeout} ms");
+                return Err(Checker::Sessions.says(&what));
             }
         }
         let applied = life.keeper.applied();
         self.judge(applied)?;
         if let Some(life) = self.nodes[0].up() {
-            checks::same_tree(&mut self.replay, life.keeper.tree())?;
-            checks::same_sessions(self.replay.sessions(), life.keeper.sessions())?;
+            checks::same_tree(&mut self.replay, life.keeper.tree()).by(Checker::State)?;
+            checks::same_sessions(self.replay.sessions(), life.keeper.sessions()).by(Checker::Sessions)?;
         }
         self.end(0, Ending::Power)?;
         self.verdict = Some(Verdict::Passed);
@@ -67,7 +67,7 @@ impl World {
         match recover_server(&node.disk, &node.config, &mut prng) {
             Ok(boot) => self.welcome_back(0, &boot).and_then(|()| self.judge_start(0, &boot)),
             Err(_) if node.rotten => Ok(()),
-            Err(error) => Err(format!("the last start is refused: {error}")),
+            Err(error) => Err(Checker::Durability.says(&format!("the last start is refused: {error}"))),
         }
     }
 
@@ -89,15 +89,16 @@ impl World {
         self.judge(end)?;
         let gone = &self.history.told_gone;
         if let Some(session) = gone.iter().find(|session| !self.replay.closed.contains_key(session)) {
-            return Err(format!("session {session} was told to be gone, nobody closed it"));
+            return Err(Checker::Sessions.says(&format!("session {session} was told to be gone, nobody closed it")));
         }
         for idx in 0..self.nodes.len() {
             let Some(life) = self.nodes[idx].up() else { continue };
-            checks::same_tree(&mut self.replay, life.keeper.tree()).map_err(|what| format!("server {}: {what}", idx + 1))?;
+            let same = checks::same_tree(&mut self.replay, life.keeper.tree());
+            same.map_err(|what| format!("server {}: {what}", idx + 1)).by(Checker::State)?;
             let same = checks::same_sessions(self.replay.sessions(), life.keeper.sessions());
-            same.map_err(|what| format!("server {}: {what}", idx + 1))?;
+            same.map_err(|what| format!("server {}: {what}", idx + 1)).by(Checker::Sessions)?;
         }
-        self.no_session_lives_too_long()?;
+        self.no_session_lives_too_long().by(Checker::Sessions)?;
         for idx in 0..self.nodes.len() {
             self.end(idx, Ending::Power)?;
         }
@@ -107,7 +108,9 @@ impl World {
             match recover_server(&node.disk, &node.config, &mut prng) {
                 Ok(boot) => self.welcome_back(idx, &boot)?,
                 Err(_) if node.rotten => {}
-                Err(error) => return Err(format!("the last start of server {} is refused: {error}", idx + 1)),
+                Err(error) => {
+                    return Err(Checker::Durability.says(&format!("the last start of server {} is refused: {error}", idx + 1)));
+                }
             }
         }
         self.verdict = Some(Verdict::Passed);
@@ -131,7 +134,7 @@ impl World {
 
     /// Judges what clients saw, with the model led through `to`.
     pub(super) fn judge(&mut self, to: Zxid) -> Result<(), String> {
-        self.replay.advance(&mut self.history, to, &mut self.coverage)?;
-        watching::judge(&mut self.history, self.options.skip_acl, to, &mut self.coverage)
+        self.replay.advance(&mut self.history, to, &mut self.coverage).by(Checker::Replies)?;
+        watching::judge(&mut self.history, self.options.skip_acl, to, &mut self.coverage).by(Checker::Watches)
     }
 }

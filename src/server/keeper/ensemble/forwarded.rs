@@ -60,6 +60,9 @@ impl<M: BatchMemory> Keeper<M> {
     fn judge_item(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, item: &ForwardItem<'_>) -> Option<ForwardVerdict> {
         match *item {
             ForwardItem::Request { session, xid, op, identities, body, .. } => {
+                if mutant!("ensemble-forward-twice") {
+                    let _ = self.judge_request(cx, peer, session, (xid, op), &identities.to_vec(), body);
+                }
                 let verdict = self.judge_request(cx, peer, session, (xid, op), &identities.to_vec(), body);
                 Some(verdict.unwrap_or_else(|outcome| self.answer_now(outcome)))
             }

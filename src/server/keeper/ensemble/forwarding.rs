@@ -11,6 +11,7 @@ use crate::base::memory::BatchMemory;
 use crate::model::op_code::OpCode;
 use crate::model::peer::{Lane, Message};
 use crate::model::txn::PASSWORD_BYTES;
+use crate::mutant;
 use crate::server::keeper::conns::{Asked, Due, Refused, Waiting, WriteKind};
 use crate::server::keeper::{Cx, Gate};
 use crate::server::peer_mail::LinkId;
@@ -144,7 +145,7 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         *next_report = cx.now.mono.plus(half_tick_ms);
-        if touched.is_empty() || crate::mutant!("ensemble-touch-lost") {
+        if touched.is_empty() || mutant!("ensemble-touch-lost") {
             return;
         }
         let mut sessions: Vec<SessionId> = touched.drain().collect();

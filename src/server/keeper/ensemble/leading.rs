@@ -130,6 +130,12 @@ impl<M: BatchMemory> Keeper<M> {
                 None => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
             };
         }
+        if mutant!("zk2846-diff-over-divergence")
+            && let Some(to) = self.log.nearest_at_or_below(last.zxid)
+            && let Some(batches) = self.log.recent_after(to)
+        {
+            return self.begin_stream(cx, peer, link, last, &batches);
+        }
         match self.log.nearest_at_or_below(last.zxid) {
             Some(to) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
             None => self.locate(cx, peer, link, last, probe),
@@ -191,6 +197,7 @@ impl<M: BatchMemory> Keeper<M> {
         e.leading.served[SyncKind::Diff as usize] += 1;
         e.send_on(&mut cx.fx.peers, link, &Message::Diff { epoch, after });
         let (committed, beat, confirmed) = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+        let committed = if mutant!("ensemble-diff-is-committed") { tail.zxid } else { committed };
         let skipped = usize::from(mutant!("ensemble-diff-skips-first") && batches.len() > 1);
         for batch in &batches[skipped..] {
             let from = cx.fx.peers.bytes.len();

@@ -204,6 +204,8 @@ impl<M: BatchMemory> Keeper<M> {
             Level::Info,
             format!("cutting the log from {} back to {}: the leader has another history", self.log.tail().zxid, to.zxid),
         );
+        let one_less = self.log.nearest_at_or_below(Zxid(to.zxid.0.saturating_sub(1))).filter(|near| near.zxid >= self.applied);
+        let to = one_less.filter(|_| mutant!("zk1156-cuts-too-much")).unwrap_or(to);
         let Some(e) = &mut self.ensemble else { return };
         e.learning.step = Step::Ask;
         if self.log.is_idle() {

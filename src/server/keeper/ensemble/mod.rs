@@ -15,6 +15,7 @@ use crate::log::{DiskEffect, MetaChange};
 use crate::model::file::Ticket;
 use crate::model::peer::{Lane, Message, Pulse};
 use crate::model::position::Identity;
+use crate::mutant;
 use crate::server::config::{Bootstrap, Config};
 use crate::server::note::Level;
 use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem, PeerOutbox};
@@ -177,6 +178,7 @@ impl<M: BatchMemory> Keeper<M> {
         match self.ensemble.as_ref().map(|e| e.zab.role()) {
             None | Some(Role::Leading { established: true, .. }) => Duty::Decide,
             Some(Role::Following { serving: true, .. }) => Duty::Forward,
+            Some(Role::Following { .. }) if mutant!("ensemble-serves-before-uptodate") => Duty::Forward,
             Some(_) => Duty::Nothing,
         }
     }
@@ -208,6 +210,7 @@ impl<M: BatchMemory> Keeper<M> {
     pub fn committed(&self) -> Zxid {
         match &self.ensemble {
             None => self.log.durable_zxid(),
+            Some(_) if mutant!("ensemble-commits-alone") => self.log.durable_zxid(),
             // A batch's header names only what is committed in the history that it continues, whoever leads now.
             Some(e) => e.zab.committed().max(self.log.known_committed()),
         }
@@ -389,7 +392,7 @@ impl<M: BatchMemory> Keeper<M> {
     /// The beginning of a turn: what the disk did is told, what waits for a log at rest goes on.
     pub(super) fn begin_ensemble_turn(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &mut self.ensemble else { return };
-        let durable = self.log.durable();
+        let durable = if mutant!("ensemble-durable-is-tail") { self.log.tail() } else { self.log.durable() };
         // What a cut gives up is given up at once; a new beginning behind a snapshot counts once it is durable itself.
         let shrinks = durable.zxid < e.told_durable.zxid;
         if durable != e.told_durable && (shrinks || !self.log.is_cutting()) {

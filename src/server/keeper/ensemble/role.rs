@@ -2,10 +2,10 @@
 
 use super::{Keeper, learning};
 use crate::base::memory::BatchMemory;
-use crate::invariant;
 use crate::server::keeper::{Cx, replies};
 use crate::server::note::Level;
 use crate::zab::{Input, Role};
+use crate::{invariant, mutant};
 
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn enter_role(&mut self, cx: &mut Cx<'_, M>, role: Role, why: &str) {
@@ -43,15 +43,21 @@ impl<M: BatchMemory> Keeper<M> {
         let tail = self.log.tail().zxid;
         invariant!(self.applied == tail, "leading from {} although the history ends at {tail}", self.applied);
         self.proposed = tail;
-        self.sessions.restart_timers(cx.now.mono);
+        if !mutant!("ensemble-timers-go-on") {
+            self.sessions.restart_timers(cx.now.mono);
+        }
         self.tree.restart_reap_clocks(cx.now.mono);
     }
 
     /// A role is over: clients go, and whatever wasn't submitted never was. What was is durable or not once the log is at rest;
     /// until then this server's word counts for nothing.
     fn end_role(&mut self, cx: &mut Cx<'_, M>) {
-        self.close_clients(cx);
-        self.prep.clear();
+        if !mutant!("ensemble-clients-outlive-role") {
+            self.close_clients(cx);
+        }
+        if !mutant!("ensemble-pending-outlives-role") {
+            self.prep.clear();
+        }
         self.log.drop_unsubmitted();
         self.abandon_receiving(cx);
         if let Some(e) = &mut self.ensemble {
