@@ -1,6 +1,7 @@
 //! What measuring a disk gave: the cases, their figures, and both forms of the report. Measuring itself is left to `runtime`.
 
 use super::disk_advice::{Advice, advise};
+use super::tree::Tree;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -41,6 +42,17 @@ pub const WRITERS: [u8; 4] = [1, 2, 4, 8];
 /// Sizes of blocks, in bytes. The first one is what advice goes by: a batch of an idle server.
 pub const BLOCK_BYTES: [u32; 3] = [4 << 10, 16 << 10, 64 << 10];
 
+/// Above this the figures are partly those of the processors.
+const CPU_WAITED_PERCENT_MAX: f64 = 10.0;
+
+/// Microseconds in which some task waited for a processor, by `/proc/pressure/cpu`.
+#[must_use]
+pub fn cpu_waited_us(tree: &Tree) -> Option<u64> {
+    let text = tree.text("/proc/pressure/cpu");
+    let some = text.known()?.lines().find_map(|line| line.strip_prefix("some "))?;
+    some.split_whitespace().find_map(|word| word.strip_prefix("total=")?.parse().ok())
+}
+
 /// All cases; those that advice needs come first, so that they are measured even when time is short.
 #[must_use]
 pub fn cases() -> Vec<Case> {
@@ -77,6 +89,8 @@ pub struct DiskReport {
     pub why_threads: Option<String>,
     /// Seconds of measuring.
     pub seconds: f64,
+    /// Share of that time in which some task of the host waited for a processor; `None` when the kernel doesn't say.
+    pub cpu_waited_percent: Option<f64>,
     /// In the order of [`cases`]; those that there was no time for are left out.
     pub figures: Vec<Figure>,
     /// Settings that the figures speak for.
@@ -86,10 +100,10 @@ pub struct DiskReport {
 impl DiskReport {
     /// With the advice that the figures give.
     #[must_use]
-    pub fn of(dir: String, why_threads: Option<String>, seconds: f64, figures: Vec<Figure>) -> DiskReport {
+    pub fn of(dir: String, why_threads: Option<String>, seconds: f64, cpu_waited_percent: Option<f64>, figures: Vec<Figure>) -> DiskReport {
         let through = if why_threads.is_some() { "threads" } else { "io_uring" };
         let advice = advise(&figures);
-        DiskReport { dir, through, why_threads, seconds, figures, advice }
+        DiskReport { dir, through, why_threads, seconds, cpu_waited_percent, figures, advice }
     }
 
     /// A table, and lines for `zoo.cfg` with their reasons.
@@ -99,6 +113,13 @@ impl DiskReport {
         let _ = writeln!(out, "{}: measured through {} for {:.1} s", self.dir, self.through, self.seconds);
         if let Some(why) = &self.why_threads {
             let _ = writeln!(out, "not as a server writes, but with plain system calls, a thread for each writer: {why}");
+        }
+        if let Some(percent) = self.busy_percent() {
+            let _ = writeln!(
+                out,
+                "the processors were busy: in {percent:.0} % of the time a task waited for one, so latencies aren't the disk's alone, and \
+                 scaling looks better than it is; measure again on a quiet host"
+            );
         }
         let _ = writeln!(
             out,
@@ -120,6 +141,11 @@ impl DiskReport {
         out
     }
 
+    /// How busy the processors were, if that is to be told.
+    fn busy_percent(&self) -> Option<f64> {
+        self.cpu_waited_percent.filter(|percent| *percent > CPU_WAITED_PERCENT_MAX)
+    }
+
     /// Syncs a second as a multiple of those of one writer.
     fn scaling(&self, figure: &Figure) -> Option<f64> {
         let one = self.figures.iter().find(|other| other.case == Case { writers: 1, ..figure.case })?;
@@ -131,13 +157,14 @@ impl DiskReport {
         if left_out > 0 {
             let _ = writeln!(out, "\n{left_out} cases were left out: there was no time for them (--seconds)");
         }
+        let doubt = if self.busy_percent().is_some() { " (doubtful, since the processors were busy)" } else { "" };
         let Some(advice) = &self.advice else {
             let _ = writeln!(out, "\nno recommendation: too little was measured (--seconds)");
             return;
         };
         let _ = writeln!(
             out,
-            "\nrecommended for zoo.cfg:\nringkeeper.log.shards={}\nringkeeper.log.sync={}",
+            "\nrecommended for zoo.cfg{doubt}:\nringkeeper.log.shards={}\nringkeeper.log.sync={}",
             advice.shards,
             advice.sync.name()
         );
@@ -155,6 +182,7 @@ impl DiskReport {
 
 #[cfg(test)]
 mod tests {
+    use super::super::forge::Forged;
     use super::*;
 
     fn figure(case: Case, per_second: f64) -> Figure {
@@ -172,13 +200,14 @@ mod tests {
     #[test]
     fn the_table_has_figures_settings_and_reasons() {
         let figures: Vec<Figure> = cases().into_iter().take(8).map(|case| figure(case, 1000.0 * f64::from(case.writers))).collect();
-        let report = DiskReport::of("/srv/log".into(), Some("io_uring can't be used: it is blocked".into()), 1.0, figures);
+        let report = DiskReport::of("/srv/log".into(), Some("io_uring can't be used: it is blocked".into()), 1.0, Some(42.0), figures);
         let table = report.table();
         for part in [
             "/srv/log: measured through threads for 1.0 s\nnot as a server writes",
+            "\nthe processors were busy: in 42 % of the time",
             "\ndsync         4        8      8000       100       300       900     8.00\n",
             "\n16 cases were left out",
-            "\nringkeeper.log.shards=8\nringkeeper.log.sync=dsync\nbecause ",
+            "\nrecommended for zoo.cfg (doubtful, since the processors were busy):\nringkeeper.log.shards=8\nringkeeper.log.sync=dsync\nbecause ",
         ] {
             assert!(table.contains(part), "{part:?} isn't in\n{table}");
         }
@@ -188,8 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn waiting_for_a_processor_is_read_where_the_kernel_says_it() {
+        let host = Forged::new();
+        assert_eq!(cpu_waited_us(&host.tree()), None);
+        host.put("/proc/pressure/cpu", "some avg10=1.0 avg60=2.0 avg300=3.0 total=4567\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n");
+        assert_eq!(cpu_waited_us(&host.tree()), Some(4567));
+        host.put("/proc/pressure/cpu", "some total=much\n");
+        assert_eq!(cpu_waited_us(&host.tree()), None);
+    }
+
+    #[test]
     fn nothing_measured_is_no_recommendation() {
-        let report = DiskReport::of("d".into(), None, 0.0, Vec::new());
+        let report = DiskReport::of("d".into(), None, 0.0, None, Vec::new());
         assert!(report.advice.is_none() && report.table().contains("no recommendation"));
     }
 }

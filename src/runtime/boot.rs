@@ -104,6 +104,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     placement::check(&config.cores)?;
     let roots = roots(config)?;
     let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
+    dirs::require_direct_io(&roots.log)?;
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
     let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;

@@ -31,7 +31,6 @@ pub(super) fn prepare(roots: &Roots, autocreate: bool) -> Result<Locks, FatalErr
             locks.push(lock(key, root)?);
         }
     }
-    require_direct_io(&roots.log)?;
     Ok(Locks(locks))
 }
 
@@ -93,7 +92,10 @@ fn lock(key: &str, root: &Path) -> Result<File, FatalError> {
 }
 
 /// Refuses a filesystem that the log can't be written on. tmpfs is written through the page cache where it has no O_DIRECT.
-fn require_direct_io(root: &Path) -> Result<(), FatalError> {
+///
+/// # Errors
+/// [`Fatal::Directory`] with the place and the remedy.
+pub(super) fn require_direct_io(root: &Path) -> Result<(), FatalError> {
     match direct::probe(root) {
         Direct::Missing { in_memory: true } => {
             tracing::warn!("the filesystem of {} lies in memory: nothing in it outlives a restart of the host", root.display());

@@ -14,7 +14,8 @@ use super::script::run_script;
 use super::{limits, signals};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::doctor::called::Direct;
-use crate::doctor::disk_report::{Case, DiskReport, Figure, Sync, WRITERS, cases};
+use crate::doctor::disk_report::{Case, DiskReport, Figure, Sync, WRITERS, cases, cpu_waited_us};
+use crate::doctor::tree::Tree;
 use crate::model::file::{DiskError, FileOp, FilePath, Script, Volume};
 use crossbeam::channel::Receiver;
 use hdrhistogram::Histogram;
@@ -147,17 +148,20 @@ pub fn probe_disk(dir: &Path, seconds: u64) -> Result<Probed, FatalError> {
     let slices = ROUNDS * u32::try_from(cases().len()).unwrap_or(u32::MAX);
     let time = Duration::from_secs(seconds);
     let tallies = cases().into_iter().map(|case| Ok((case, Tally::new()?))).collect::<Result<_, FatalError>>()?;
+    let waited_before = cpu_waited_us(&Tree::below("/"));
     let began = Instant::now();
     let watch = Watch { end: began + time, ..watch };
     let measurement = Measurement { files, watch: watch.clone(), slice: time / slices, tallies };
     let tallies = if why_threads.is_none() { ring::measure(measurement)? } else { threads::measure(measurement)? };
-    let took = began.elapsed();
+    let seconds = began.elapsed().as_secs_f64();
+    let waited_us = waited_before.zip(cpu_waited_us(&Tree::below("/"))).map(|(before, after)| after.saturating_sub(before));
+    let waited_percent = waited_us.map(|us| us as f64 / 10_000.0 / seconds.max(f64::MIN_POSITIVE));
     drop(scratch);
     if watch.stopped() {
         return Ok(Probed::Stopped);
     }
     let figures = tallies.iter().filter_map(|(case, tally)| tally.figure(*case)).collect();
-    Ok(Probed::Done(Box::new(DiskReport::of(place.display().to_string(), why_threads, took.as_secs_f64(), figures))))
+    Ok(Probed::Done(Box::new(DiskReport::of(place.display().to_string(), why_threads, seconds, waited_percent, figures))))
 }
 
 fn require_room(place: &Path) -> Result<(), FatalError> {
@@ -243,7 +247,7 @@ mod tests {
         for case in cases() {
             for n in [0, 1, 63, 64, 1023, 1024, u64::MAX] {
                 let at = position(case, n);
-                assert!(at + u64::from(case.block_bytes) <= FILE_BYTES && at % u64::from(case.block_bytes) == 0);
+                assert!(at + u64::from(case.block_bytes) <= FILE_BYTES && at.is_multiple_of(u64::from(case.block_bytes)));
             }
         }
     }
