@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 pub mod base;
+pub mod doctor;
 pub mod model;
 pub mod tree;
 pub mod session;

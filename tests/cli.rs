@@ -271,6 +271,46 @@ fn cli_too_little_locked_memory() {
 }
 
 #[test]
+fn cli_doctor_ends_as_a_start_would_and_changes_nothing() {
+    let place = Place::new("");
+    let doctor = |shell: &str, more: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell} exec \"$0\" doctor \"$@\""), PROGRAM, &place.path("zoo.cfg")]).args(more);
+        let output = command.output().expect("the program starts");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let (status, table) = doctor("", &[]);
+    assert!(status == Some(0) && table.ends_with(": nothing here stops a server\n"), "{table}");
+    let (status, json) = doctor("ulimit -l 64;", &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings");
+    let locked = findings.iter().find(|finding| finding["id"] == "limits.locked-memory").expect("a finding");
+    assert_eq!((status, &report["status"], &locked["severity"], &locked["status"]), (Some(16), &16.into(), &"error".into(), &16.into()));
+    assert!(!Path::new(&place.path("data")).exists());
+    fs::create_dir_all(place.path("data/version-2")).expect("a directory");
+    assert_eq!(doctor("", &[]).0, Some(14));
+    let mut refused_configuration = Command::new(PROGRAM);
+    refused_configuration.args(["doctor", &place.path("zoo.cfg"), "-DtickTime=soon"]);
+    start_refused(refused_configuration, 10, &["`tickTime` is `soon`"]);
+}
+
+#[test]
+fn cli_probe_disk_reports_and_leaves_nothing() {
+    let place = Place::new("");
+    let mut missing = Command::new(PROGRAM);
+    missing.args(["probe-disk", &place.path("none")]);
+    start_refused(missing, 12, &["/none", "name a directory that is there"]);
+    let output =
+        Command::new(PROGRAM).args(["probe-disk", &place.path(""), "--seconds", "1", "--json"]).output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(report["figures"].as_array().is_some_and(|figures| !figures.is_empty()) && report["advice"]["shards"].is_u64(), "{report}");
+    let left: Vec<_> = fs::read_dir(place.0.path()).expect("a directory").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["zoo.cfg"]);
+}
+
+#[test]
 fn cli_damage_is_refused_until_its_loss_is_accepted() {
     let place = Place::new("");
     assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));

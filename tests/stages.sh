@@ -13,6 +13,7 @@ STAGES=(
   "kill|4|kill -9 under load: nothing acknowledged is lost"
   "disk|4|flushes counted; a device that hangs, fails and fills; damage; runtime mutants"
   "ensemble|6|ensembles of real processes in networks of their own: kills, pauses, cuts, lost and damaged disks, moving clients"
+  "doctor|1|doctor and probe-disk here, with io_uring blocked, without root, without O_DIRECT"
   "operations|1|cold backup and restore as documented"
   "memory|2|memory for each of a million znodes"
   "clients/sample|1|the Python sample runs unchanged"

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Modules in layer order with what each may import. This table is the truth; `docs/architecture.md` draws it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
+    ("doctor", &["base"]),
     ("model", &["base"]),
     ("tree", &["base", "model"]),
     ("session", &["base", "model"]),
@@ -18,9 +19,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("snapshot", &["base", "model"]),
     ("wire", &["base", "model"]),
     ("server", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire"]),
-    ("runtime", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server"]),
+    ("runtime", &["base", "doctor", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server"]),
     ("sim", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server"]),
-    ("cli", &["base", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server", "runtime"]),
+    ("cli", &["base", "doctor", "model", "tree", "session", "auth", "prep", "zab", "log", "snapshot", "wire", "server", "runtime"]),
 ];
 
 /// Files that may hold `unsafe`, each use with its reason beside it.

@@ -68,6 +68,28 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         log_dir: Option<PathBuf>,
     },
+    /// Look at this host: what stops or slows a server, what it costs, what mends it; change nothing
+    Doctor {
+        /// A ZooKeeper zoo.cfg, whose directories are judged; without it those of the built-in settings
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "the fields are documented in Settings")]
+        settings: Settings,
+    },
+    /// Measure how long a durable write takes on a disk and how parallel ones scale; recommend settings
+    ProbeDisk {
+        /// A directory on the disk; files of 32 MiB are made in it, and removed
+        dir: PathBuf,
+        /// Seconds of measuring
+        #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Settings that go before those of the file.
@@ -148,6 +170,19 @@ mod tests {
         assert_eq!(parse("accept-loss d").unwrap(), Command::AcceptLoss { data_dir: "d".into(), log_dir: None });
         let both = Command::AcceptLoss { data_dir: "d".into(), log_dir: Some("l".into()) };
         assert_eq!(parse("accept-loss d --log-dir l").unwrap(), both);
+    }
+
+    #[test]
+    fn looking_at_the_host() {
+        let doctor = |file: Option<&str>, json, settings| Command::Doctor { file: file.map(PathBuf::from), json, settings };
+        assert_eq!(parse("doctor").unwrap(), doctor(None, false, Settings::default()));
+        assert_eq!(parse("doctor f --json -Da=b").unwrap(), doctor(Some("f"), true, defines(&[("a", "b")])));
+        let probe = |seconds, json| Command::ProbeDisk { dir: "d".into(), seconds, json };
+        assert_eq!(parse("probe-disk d").unwrap(), probe(12, false));
+        assert_eq!(parse("probe-disk d --seconds 600 --json").unwrap(), probe(600, true));
+        for line in ["probe-disk", "probe-disk d --seconds 0", "probe-disk d --seconds 601", "doctor a b"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
     }
 
     #[test]

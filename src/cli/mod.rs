@@ -5,15 +5,20 @@ pub mod accept_loss;
 pub mod args;
 pub mod check_config;
 pub mod companions;
+pub mod doctor;
 pub mod inspect;
 pub mod local;
 pub mod serve;
 
 use crate::base::fatal::FatalError;
+use crate::runtime::Probed;
 use crate::server::config::{ConfigFile, Input};
 use args::Command;
 use companions::Companions;
 use std::io::Write;
+
+/// Exit status of a measurement that a signal ended.
+const STOPPED: i32 = 1;
 
 /// Carries out a command. Returns the exit status, which `docs/operations.md` lists.
 #[must_use]
@@ -32,11 +37,30 @@ pub fn run(command: Command) -> i32 {
             lines.iter().for_each(|line| say(line));
             0
         }),
+        Command::Doctor { file, json, settings } => doctor::run(file.as_deref(), &settings.defines).map(|report| {
+            say(if json { report.json() } else { report.table() }.trim_end());
+            report.status
+        }),
+        Command::ProbeDisk { dir, seconds, json } => crate::runtime::probe_disk(&dir, seconds).map(|probed| probe_ended(probed, json)),
     };
     done.unwrap_or_else(|error| {
         complain(&refusal(&error));
         error.kind.status()
     })
+}
+
+/// Prints what measuring a disk gave. Returns the exit status.
+fn probe_ended(probed: Probed, json: bool) -> i32 {
+    match probed {
+        Probed::Done(report) => {
+            say(if json { report.json() } else { report.table() }.trim_end());
+            0
+        }
+        Probed::Stopped => {
+            complain("ringkeeper probe-disk: stopped before the end; its files are removed");
+            STOPPED
+        }
+    }
 }
 
 fn check_config(file: &std::path::Path, defines: &[(String, String)]) -> Result<i32, FatalError> {

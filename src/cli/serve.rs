@@ -57,7 +57,10 @@ fn found(config: &mut Config) -> Result<(), FatalError> {
 }
 
 /// The configuration, and what there is to say about it.
-fn read(file: Option<&Path>, overrides: &[(String, String)]) -> Result<(Config, Vec<Finding>), FatalError> {
+///
+/// # Errors
+/// [`Fatal::Configuration`] with every finding.
+pub(super) fn read(file: Option<&Path>, overrides: &[(String, String)]) -> Result<(Config, Vec<Finding>), FatalError> {
     let name = file.map(|path| path.display().to_string());
     let bytes = file.map(read_file).transpose()?;
     let file = name.as_deref().zip(bytes.as_deref()).map(|(name, bytes)| ConfigFile { name, bytes });

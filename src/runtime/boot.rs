@@ -90,7 +90,7 @@ const HANDSHAKE_TIMEOUT_MS: u64 = 5000;
 /// A pulse lane on which nothing comes for so many times the silence is half open: it is closed and opened again.
 const QUIET_FACTOR: u64 = 3;
 /// Accept queue unless configured.
-const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
+pub(super) const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
 
 /// Serves until a signal or a fatal error.
 ///
@@ -98,16 +98,13 @@ const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
 /// The reason to end with a status of its own.
 pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let clock = Clock::start();
-    let executors = match config.placement {
-        Placement::One => 1,
-        Placement::Spread => config.fronts + 1 + config.log_shards,
-    };
     limits::raise_descriptors();
     limits::check_io_uring()?;
-    limits::check_locked_memory(executors)?;
+    limits::check_locked_memory(limits::executors(config))?;
     placement::check(&config.cores)?;
     let roots = roots(config)?;
     let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
+    dirs::require_direct_io(&roots.log)?;
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
     let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
@@ -229,7 +226,8 @@ pub(super) fn entropy() -> u64 {
     u64::from_ne_bytes(seed)
 }
 
-fn roots(config: &Config) -> Result<Roots, FatalError> {
+/// The configured directories, absolute.
+pub(super) fn roots(config: &Config) -> Result<Roots, FatalError> {
     let absolute = |dir: &str| {
         std::path::absolute(PathBuf::from(dir))
             .map_err(|e| FatalError::new(Fatal::Directory, format!("the directory {dir:?} can't be named: {e}")))

@@ -1,7 +1,9 @@
 //! The data directories at a start: made if missing, locked against a second server, refused when they are another program's.
 
+use super::direct;
 use super::files::Roots;
 use crate::base::fatal::{Fatal, FatalError};
+use crate::doctor::called::Direct;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,7 +16,7 @@ pub(super) struct Locks(#[allow(dead_code, reason = "held for their lock")] Vec<
 /// Name of the lock file.
 const LOCK: &str = "ringkeeper.lock";
 /// Where ZooKeeper keeps its data below its directories.
-const ZOOKEEPER_DATA: &str = "version-2";
+pub(super) const ZOOKEEPER_DATA: &str = "version-2";
 
 /// Prepares both directories.
 ///
@@ -29,7 +31,6 @@ pub(super) fn prepare(roots: &Roots, autocreate: bool) -> Result<Locks, FatalErr
             locks.push(lock(key, root)?);
         }
     }
-    warn_without_direct_io(&roots.log);
     Ok(Locks(locks))
 }
 
@@ -90,19 +91,20 @@ fn lock(key: &str, root: &Path) -> Result<File, FatalError> {
     }
 }
 
-/// Names a filesystem on which the log's writes go through the page cache.
-fn warn_without_direct_io(root: &Path) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let probe = root.join("ringkeeper.probe");
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT).open(&probe);
-    let _ = fs::remove_file(&probe);
-    if let Err(error) = opened
-        && error.raw_os_error() == Some(libc::EINVAL)
-    {
-        let kind = rustix::fs::statfs(root).map_or_else(|_| "unknown".to_owned(), |s| format!("{:#x}", s.f_type));
-        tracing::warn!(
-            "the filesystem of {} (type {kind}) has no O_DIRECT: writes go through the page cache, and are as durable as it makes O_DSYNC",
-            root.display()
-        );
+/// Refuses a filesystem that the log can't be written on. tmpfs is written through the page cache where it has no O_DIRECT.
+///
+/// # Errors
+/// [`Fatal::Directory`] with the place and the remedy.
+pub(super) fn require_direct_io(root: &Path) -> Result<(), FatalError> {
+    match direct::probe(root) {
+        Direct::Missing { in_memory: true } => {
+            tracing::warn!("the filesystem of {} lies in memory: nothing in it outlives a restart of the host", root.display());
+            Ok(())
+        }
+        Direct::Missing { in_memory: false } => {
+            let text = format!("dataLogDir {}: its filesystem has no O_DIRECT; name a directory on a local ext4 or xfs", root.display());
+            Err(FatalError::new(Fatal::Directory, text))
+        }
+        Direct::Works | Direct::Untried(_) => Ok(()),
     }
 }

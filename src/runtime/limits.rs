@@ -2,7 +2,11 @@
 //! one clear sentence and not a failure deep inside.
 
 use crate::base::fatal::{Fatal, FatalError};
+use crate::doctor::why_ring_refused;
+use crate::server::config::{Config, Placement};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Registered I/O memory of one executor; glommio registers it in three rings.
 pub(super) const IO_MEMORY_BYTES: usize = 128 << 10;
@@ -24,6 +28,19 @@ pub(super) fn raise_descriptors() -> u64 {
     now
 }
 
+/// Executors of a server by this configuration.
+pub(super) fn executors(config: &Config) -> usize {
+    match config.placement {
+        Placement::One => 1,
+        Placement::Spread => config.fronts + 1 + config.log_shards,
+    }
+}
+
+/// Bytes that `executors` executors lock.
+pub(super) fn locked_bytes(executors: usize) -> u64 {
+    (LOCKED_BYTES_PER_EXECUTOR * executors as u64).max(LOCKED_BYTES_MIN)
+}
+
 /// Whether `executors` executors can lock what they need.
 ///
 /// # Errors
@@ -33,7 +50,7 @@ pub(super) fn check_locked_memory(executors: usize) -> Result<(), FatalError> {
     // The soft limit may be raised up to the hard one without privilege.
     let _ = setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let have = getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX);
-    let need = (LOCKED_BYTES_PER_EXECUTOR * executors as u64).max(LOCKED_BYTES_MIN);
+    let need = locked_bytes(executors);
     if have >= need {
         return Ok(());
     }
@@ -54,28 +71,24 @@ pub(super) fn check_locked_memory(executors: usize) -> Result<(), FatalError> {
 /// # Errors
 /// [`Fatal::IoUring`] with the reason (missing, disabled by sysctl, blocked by seccomp) and the remedy.
 pub(super) fn check_io_uring() -> Result<(), FatalError> {
-    let mut params = [0u64; 15];
-    // SAFETY: io_uring_setup reads and writes a structure of 120 bytes, which the array is; the returned descriptor is ours.
-    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4u32, params.as_mut_ptr()) };
-    if fd >= 0 {
-        // SAFETY: closing the descriptor just made, which nobody else knows.
-        unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
-        return Ok(());
-    }
-    let error = std::io::Error::last_os_error();
-    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-    let remedy = match error.raw_os_error() {
-        Some(libc::ENOSYS) => "this kernel has no io_uring: Linux 5.8 or later is needed".to_owned(),
-        Some(libc::EPERM) if matches!(disabled.trim(), "1" | "2") => {
-            format!("it is disabled (kernel.io_uring_disabled={}): run `sysctl kernel.io_uring_disabled=0`", disabled.trim())
-        }
-        Some(libc::EPERM | libc::EACCES) => {
-            "it is blocked, probably by the container's seccomp profile: allow the calls io_uring_setup, io_uring_enter and \
-             io_uring_register"
-                .to_owned()
-        }
-        Some(libc::ENOMEM) => "the kernel has no locked memory left for a ring: raise `ulimit -l`".to_owned(),
-        _ => "see `man 2 io_uring_setup` for this error".to_owned(),
-    };
+    let Err(error) = open_ring() else { return Ok(()) };
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
+    let remedy = why_ring_refused(error.raw_os_error().unwrap_or(0), disabled.as_deref().map(str::trim));
     Err(FatalError::new(Fatal::IoUring, format!("io_uring can't be used: {error}; {remedy}")))
+}
+
+/// A ring of 4 entries, and the bits of `IORING_FEAT_…`.
+///
+/// # Errors
+/// What the system said.
+pub(super) fn open_ring() -> io::Result<(OwnedFd, u32)> {
+    // `struct io_uring_params`: 120 bytes, the features at byte 20.
+    let mut params = [0u32; 30];
+    // SAFETY: io_uring_setup reads and writes a structure of 120 bytes, which the array is.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4u32, params.as_mut_ptr()) };
+    match i32::try_from(fd) {
+        // SAFETY: the descriptor was just made, and nobody else knows it.
+        Ok(fd) if fd >= 0 => Ok((unsafe { OwnedFd::from_raw_fd(fd) }, params[5])),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
