@@ -124,7 +124,9 @@ impl Figures {
         let busy_when_let = self.generator_busy / (1.0 - self.generator_waited).max(0.01);
         if busy_when_let >= GENERATOR_BUSY_MAX && self.generator_busy > 0.1 {
             let percent = self.generator_busy * 100.0;
-            return Some(format!("the generator was the bottleneck: it used {percent:.0}% of one core; the server can do more than this"));
+            let without = self.generator_waited * 100.0;
+            let used = format!("it used {percent:.0}% of one core and lacked a CPU for {without:.0}% of the time");
+            return Some(format!("the generator was the bottleneck: {used}; the server can do more than this"));
         }
         if self.unserved > 0 {
             return Some(format!("{} requests were never served: the server can't keep this rate", self.unserved));

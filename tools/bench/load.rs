@@ -18,6 +18,7 @@ use crate::workload::Workload;
 use record::Latencies;
 use ringkeeper::base::prng::Prng;
 use rustix::event::{Timespec, epoll};
+pub use setup::fresh_root;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 

@@ -17,6 +17,7 @@ mod host;
 mod limits;
 mod load;
 mod progress;
+mod scenario;
 mod servers;
 mod session;
 mod usage;
@@ -25,6 +26,7 @@ mod zookeeper;
 
 use arrivals::Arrivals;
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,6 +47,8 @@ struct Arguments {
 enum Command {
     /// Loads running servers.
     Run(RunArguments),
+    /// Runs scenarios against running servers: reads and writes in all shares, lists, locks, barriers, storms, mixtures.
+    Scenario(scenario::ScenarioArguments),
     /// Starts ensembles of Ringkeeper and real ZooKeeper in turns and compares them.
     Compare(compare::CompareArguments),
 }
@@ -100,10 +104,12 @@ struct RunArguments {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    let outcome = raise_descriptors().and_then(|()| match arguments.command {
         Command::Run(arguments) => run(&arguments),
+        Command::Scenario(arguments) => scenario::run(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
-    };
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -137,6 +143,12 @@ fn print_figures(figures: &figures::Figures, json: bool) -> Result<(), Failure> 
         print!("{figures}");
     }
     Ok(())
+}
+
+/// Thousands of sessions need thousands of descriptors, here and in the servers that are started from here.
+fn raise_descriptors() -> Result<(), Failure> {
+    let limits = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum }).map_err(|e| format!("descriptors: {e}"))
 }
 
 /// A duration from the command line.

@@ -120,6 +120,17 @@ impl Session {
         Ok(())
     }
 
+    /// Sends one request and waits for its reply: error and body.
+    pub fn call(&mut self, request: &Request<'_>) -> Result<(i32, Vec<u8>), Failure> {
+        let xid = self.take_xid();
+        put_request(&mut self.unsent, xid, request);
+        self.flush()?;
+        let frame = self.next_frame()?;
+        let (header, body) = decode_reply_header(&frame).map_err(|e| format!("a reply: {e}"))?;
+        self.expect_xid(header.xid)?;
+        Ok((header.err, body.to_vec()))
+    }
+
     /// Goes on without blocking, as the load wants it.
     pub fn stop_blocking(&self) -> Result<&TcpStream, Failure> {
         self.stream.set_nonblocking(true).map_err(|e| e.to_string())?;

@@ -8,6 +8,7 @@ use crate::ensemble::{Ensemble, Recipes, System};
 use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::load::{self, Plan};
+use crate::scenario;
 use crate::workload::Workload;
 use crate::{Failure, seconds};
 use std::path::PathBuf;
@@ -16,11 +17,17 @@ use std::time::Duration;
 /// Requests in flight of each session while the knee is looked for.
 const KNEE_OUTSTANDING: usize = 64;
 
+/// Longest time of a scenario.
+const SCENARIO_MAX: Duration = Duration::from_secs(600);
+/// What makes a server busy on all its paths.
+const BUSY: Load = Load { sessions: 8, outstanding: 64, workload: Workload::Mixed { read_percent: 50 }, value_bytes: 100 };
+
 /// What all rows have in common.
 pub struct Bench {
     recipes: Recipes,
     servers: usize,
     slowed_percent: u8,
+    scale_down: usize,
     measured: Duration,
     warmup: Duration,
     conditioning: Duration,
@@ -35,6 +42,7 @@ impl Bench {
             recipes,
             servers: setup.servers,
             slowed_percent: setup.slowed_percent,
+            scale_down: setup.scale_down,
             measured: seconds(setup.seconds)?,
             warmup: seconds(setup.warmup)?,
             conditioning: seconds(setup.conditioning)?,
@@ -87,6 +95,18 @@ impl Bench {
                 let arrivals = Arrivals { rate_per_s: knee * f64::from(percent) / 100.0, poisson: true };
                 load::run(&Plan { arrivals: Some(arrivals), ..self.plan(ensemble, &load) })
             }
+            Work::Scenario { scenario, sessions, size } => {
+                self.condition(ensemble, &BUSY)?;
+                let plan = scenario::Plan {
+                    servers: ensemble.addresses(),
+                    pids: ensemble.pids(),
+                    sessions: (sessions / self.scale_down).max(1),
+                    size,
+                    measured: self.measured,
+                    time_max: SCENARIO_MAX,
+                };
+                scenario.run(&plan)?.pop().ok_or_else(|| "the scenario measured nothing".to_owned())
+            }
         }
     }
 
@@ -111,8 +131,7 @@ impl Bench {
         if self.conditioning.is_zero() {
             return Ok(());
         }
-        let busy = Load { sessions: 8, outstanding: 64, workload: Workload::Mixed { read_percent: 50 }, value_bytes: load.value_bytes };
-        for load in [&busy, load] {
+        for load in [&BUSY, load] {
             let plan = self.plan(ensemble, load);
             load::run(&Plan { measured: self.conditioning / 2, warmup: Duration::ZERO, clean_up: true, ..plan })?;
         }

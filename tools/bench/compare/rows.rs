@@ -4,6 +4,7 @@
 //! rows are measured all the same, beside no demand.
 
 use crate::figures::Figures;
+use crate::scenario::Scenario;
 use crate::workload::Workload;
 
 /// One row.
@@ -28,6 +29,8 @@ pub enum Work {
     WithReadsAlone(Load),
     /// An open loop of setData at this share of what ZooKeeper reaches in a closed loop of the same sessions.
     OpenAtKnee { percent: u32, load: Load },
+    /// A scenario, of so many sessions and that size.
+    Scenario { scenario: Scenario, sessions: usize, size: usize },
 }
 
 /// Sessions, window, operations.
@@ -169,7 +172,7 @@ const fn closed(sessions: usize, outstanding: usize, workload: Workload, value_b
 const OPEN: Load = Load { sessions: 32, outstanding: 256, workload: Workload::Set, value_bytes: 100 };
 const MIXED: Load = Load { sessions: 32, outstanding: 8, workload: Workload::Mixed { read_percent: 90 }, value_bytes: 100 };
 
-use Figure::{Cpu, OverSync, P50, P99, P999, ReadsBesideWrites, Throughput};
+use Figure::{Cpu, OverSync, P50, P99, P999, ReadsBesideWrites, Throughput, Time};
 
 /// All rows.
 #[rustfmt::skip]
@@ -200,6 +203,12 @@ pub const ROWS: &[Row] = &[
         demands: &[three(Throughput, 6.0, 10.0), three(Cpu, 0.10, 0.06), Demand { servers: 3, figure: ReadsBesideWrites, bound: 1.5, aim: None }] },
     Row { name: "open-set-70", text: "open loop, Poisson, setData 100 B at 70 % of ZooKeeper's knee", work: Work::OpenAtKnee { percent: 70, load: OPEN },
         demands: &[Demand { servers: 3, figure: P99, bound: 0.2, aim: None }, three(P999, 0.15, 0.05)] },
+    Row { name: "fan-out-10000", text: "watch fan-out 1 → 10,000: time until the last is delivered",
+        work: Work::Scenario { scenario: Scenario::FanOut, sessions: 10_000, size: 0 }, demands: &[three(Time, 0.3, 0.15)] },
+    Row { name: "connections-10000", text: "connection storm: 10,000 sessions at once, each answered once",
+        work: Work::Scenario { scenario: Scenario::Connections, sessions: 10_000, size: 0 }, demands: &[three(Time, 0.3, 0.15)] },
+    Row { name: "expiry-10000x10", text: "expiry storm: 10,000 sessions × 10 ephemerals: first to last removal",
+        work: Work::Scenario { scenario: Scenario::Expiry, sessions: 10_000, size: 10 }, demands: &[three(Time, 0.3, 0.15)] },
 ];
 
 #[cfg(test)]

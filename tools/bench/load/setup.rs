@@ -23,23 +23,26 @@ pub fn fresh_root() -> String {
 impl Load {
     /// Connects everything and creates the nodes.
     pub(super) fn prepare(plan: &Plan) -> Result<Load, Failure> {
-        let mut sessions = Vec::with_capacity(plan.sessions);
-        for idx in 0..plan.sessions {
-            sessions.push(Session::connect(&plan.servers[idx % plan.servers.len()])?);
-        }
-        for session in &mut sessions {
-            session.finish_handshake()?;
-        }
+        let mut first = Session::connect(&plan.servers[0])?;
+        first.finish_handshake()?;
         let root = fresh_root();
         let value = value(plan.value_bytes);
-        sessions[0].call_all(&[plain_create(root.as_bytes(), b"")], None)?;
+        first.call_all(&[plain_create(root.as_bytes(), b"")], None)?;
         let own: Vec<String> = own_paths(&root, plan).collect();
         for_each_burst(own.iter().cloned(), |paths| {
-            sessions[0].call_all(&paths.iter().map(|path| plain_create(path.as_bytes(), &value)).collect::<Vec<_>>(), None)
+            first.call_all(&paths.iter().map(|path| plain_create(path.as_bytes(), &value)).collect::<Vec<_>>(), None)
         })?;
         for_each_burst(shared_paths(&root, plan), |paths| {
-            sessions[0].call_all(&paths.iter().map(|path| plain_create(path.as_bytes(), b"")).collect::<Vec<_>>(), None)
+            first.call_all(&paths.iter().map(|path| plain_create(path.as_bytes(), b"")).collect::<Vec<_>>(), None)
         })?;
+        // Only now, so that none of them idles for longer than its timeout.
+        let mut sessions = vec![first];
+        for idx in 1..plan.sessions {
+            sessions.push(Session::connect(&plan.servers[idx % plan.servers.len()])?);
+        }
+        for session in &mut sessions[1..] {
+            session.finish_handshake()?;
+        }
         let random = Prng::from_seed(7);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?;
         for (idx, session) in sessions.iter_mut().enumerate() {
