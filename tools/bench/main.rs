@@ -17,6 +17,7 @@ mod host;
 mod limits;
 mod load;
 mod progress;
+mod report;
 mod scenario;
 mod servers;
 mod session;
@@ -51,6 +52,8 @@ enum Command {
     Scenario(scenario::ScenarioArguments),
     /// Starts ensembles of Ringkeeper and real ZooKeeper in turns and compares them.
     Compare(compare::CompareArguments),
+    /// Renders a page with tables and plots from measured figures.
+    Report(report::ReportArguments),
 }
 
 /// Where the servers are.
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Scenario(arguments) => scenario::run(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 //! What a machine does over time then hits both alike, and the spread over the rounds shows how much.
 //!
 //! Guarantees: what was measured is on disk after each round, and a comparison that is started again goes on behind it; a row that
-//! fails ends the comparison with the servers' last words.
+//! fails is told with the servers' last words and left, and the others go on.
 
 mod measure;
 pub mod rows;
@@ -105,14 +105,19 @@ pub fn compare(arguments: &CompareArguments) -> Result<(), Failure> {
     let bench = Bench::new(&state.setup, recipes, work_dir)?;
     let names = if ours == theirs { ["first", "second"] } else { [ours.name(), theirs.name()] };
     say_how_long(arguments, &rows, &state);
+    let mut failed = Vec::new();
     for row in &rows {
         while state.row(row.name).rounds.len() < arguments.rounds {
-            round(&bench, row, &mut state, &path, names)?;
+            if let Err(failure) = round(&bench, row, &mut state, &path, names) {
+                eprintln!("{} FAILED: {failure}", row.name);
+                failed.push(row.name);
+                break;
+            }
         }
         verdict::print(row, state.row(row.name), arguments.servers, names);
     }
     println!("\nall figures: {}", path.display());
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(format!("these rows failed, start again to go on with them: {}", failed.join(", "))) }
 }
 
 /// One round of a row: the machine itself, then both sides.

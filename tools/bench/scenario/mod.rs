@@ -10,7 +10,10 @@ mod stage;
 mod storms;
 
 use crate::figures::Figures;
+use crate::host::Host;
 use crate::{Failure, Target, print_figures, seconds};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One of them.
@@ -134,11 +137,31 @@ pub struct ScenarioArguments {
     /// Print JSON, one object for each measurement.
     #[arg(long)]
     json: bool,
+    /// Also write all figures to this file, for `report`.
+    #[arg(long)]
+    save: Option<PathBuf>,
+}
+
+/// At the start of every file with the figures of scenarios.
+pub const RESULTS_FORMAT: &str = "ringkeeper-scenarios-1";
+
+/// Such a file.
+#[derive(Serialize, Deserialize)]
+pub struct Results {
+    /// [`RESULTS_FORMAT`].
+    pub format: String,
+    /// Where and when.
+    pub host: Host,
+    /// What came out.
+    pub figures: Vec<Figures>,
 }
 
 /// Runs the scenarios that were named.
 pub fn run(arguments: &ScenarioArguments) -> Result<(), Failure> {
     let all = <Scenario as clap::ValueEnum>::value_variants();
+    let program = std::env::current_exe().ok();
+    let host = Host::look(program.as_deref(), Path::new("."));
+    let mut results = Results { format: RESULTS_FORMAT.to_owned(), host, figures: Vec::new() };
     let names = if arguments.names.is_empty() { all } else { &arguments.names };
     for scenario in names {
         let (sessions, size) = scenario.defaults(arguments.tiny);
@@ -156,6 +179,11 @@ pub fn run(arguments: &ScenarioArguments) -> Result<(), Failure> {
             if !arguments.json {
                 println!();
             }
+        }
+        results.figures.extend(all);
+        if let Some(path) = &arguments.save {
+            let text = serde_json::to_string_pretty(&results).map_err(|e| e.to_string())?;
+            std::fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
         }
     }
     Ok(())
