@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What the server has seen.
 #[derive(Default)]
@@ -19,15 +20,29 @@ pub struct Seen {
     pub nodes: BTreeSet<Vec<u8>>,
     /// Requests by operation.
     pub counts: BTreeMap<i32, u64>,
+    /// What it does wrong.
+    pub fault: Fault,
+}
+
+/// What the server does wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
     /// After this many requests every answer is an error.
-    pub fail_after: Option<u64>,
+    FailAfter(u64),
+    /// Before it answers the request of this number it stands still for so long, with all its connections.
+    StallAt(u64, Duration),
+    /// The request of this number isn't answered, nor any later one.
+    SilentFrom(u64),
 }
 
 /// Starts one; it lives until the test's process ends.
-pub fn start(fail_after: Option<u64>) -> (String, Arc<Mutex<Seen>>) {
+pub fn start(fault: Fault) -> (String, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let seen = Arc::new(Mutex::new(Seen { fail_after, ..Seen::default() }));
+    let seen = Arc::new(Mutex::new(Seen { fault, ..Seen::default() }));
     let shared = Arc::clone(&seen);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -68,8 +83,13 @@ fn answer(frame: &[u8], seen: &mut Seen, out: &mut Vec<u8>) {
     let request = decode_request(OpCode::from_wire(header.op).expect("a known operation"), body).expect("a legal request");
     *seen.counts.entry(request_op(&request).wire()).or_default() += 1;
     let total: u64 = seen.counts.values().sum();
+    match seen.fault {
+        Fault::StallAt(at, time) if total == at => std::thread::sleep(time),
+        Fault::SilentFrom(from) if total >= from => return,
+        _ => {}
+    }
     let error = match &request {
-        _ if seen.fail_after.is_some_and(|limit| total > limit) => Some(ErrorCode::SystemError),
+        _ if matches!(seen.fault, Fault::FailAfter(limit) if total > limit) => Some(ErrorCode::SystemError),
         Request::Create(create) => (!seen.nodes.insert(create.path.to_vec())).then_some(ErrorCode::NodeExists),
         Request::Delete { path, .. } => (!seen.nodes.remove(*path)).then_some(ErrorCode::NoNode),
         Request::GetData { path, .. } | Request::SetData { path, .. } => (!seen.nodes.contains(*path)).then_some(ErrorCode::NoNode),
@@ -81,6 +101,7 @@ fn answer(frame: &[u8], seen: &mut Seen, out: &mut Vec<u8>) {
         Request::Create(create) => _ = reply.put_text(create.path),
         Request::GetData { .. } => _ = reply.put_buffer(Some(&[7; 100])).put_stat(&Stat::default()),
         Request::SetData { .. } => _ = reply.put_stat(&Stat::default()),
+        Request::Sync { path } => _ = reply.put_text(path.unwrap_or_default()),
         _ => {}
     }
     reply.finish();

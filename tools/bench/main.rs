@@ -1,22 +1,33 @@
-//! `ringkeeper-bench`: a closed-loop load generator, and a comparison of Ringkeeper with real ZooKeeper on the same machine.
+//! `ringkeeper-bench`: load for any server that speaks ZooKeeper's client protocol, and a comparison of Ringkeeper with real ZooKeeper
+//! on the same machine.
 //!
-//! `run` loads one server that is running already. `compare` starts both servers itself, one at a time, and prints a table.
-//! Every session has a fixed number of requests in flight and sends the next one when a reply arrives, so latencies are those
-//! of a server that is as busy as its clients let it be; they are not those of an open system at a given rate.
+//! `run` loads servers that are running already. `compare` starts whole ensembles of both systems itself, one at a time, and prints
+//! each row beside what is demanded of it. In a closed loop every session has a fixed number of requests in flight and sends the next
+//! one when a reply arrives: latencies are those of a server that is as busy as its clients let it be. In an open loop requests start
+//! when they are meant to, and latency counts from then, so that a server that stands still is charged for everybody who waits.
 
+mod arrivals;
+mod brake;
 mod compare;
+mod ensemble;
 #[cfg(test)]
 mod fake_server;
 mod figures;
+mod host;
+mod limits;
 mod load;
+mod progress;
+mod report;
+mod scenario;
 mod servers;
 mod session;
-mod table;
 mod usage;
 mod workload;
 mod zookeeper;
 
+use arrivals::Arrivals;
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,32 +46,49 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Loads a running server.
+    /// Loads running servers.
     Run(RunArguments),
-    /// Starts Ringkeeper and real ZooKeeper in turns and compares them.
+    /// Runs scenarios against running servers: reads and writes in all shares, lists, locks, barriers, storms, mixtures.
+    Scenario(scenario::ScenarioArguments),
+    /// Starts ensembles of Ringkeeper and real ZooKeeper in turns and compares them.
     Compare(compare::CompareArguments),
+    /// Renders a page with tables and plots from measured figures.
+    Report(report::ReportArguments),
+}
+
+/// Where the servers are.
+#[derive(clap::Args, Clone)]
+struct Target {
+    /// Client ports, HOST:PORT, several with commas; sessions are spread over them.
+    #[arg(long, value_delimiter = ',', required = true)]
+    connect: Vec<String>,
+    /// Process of a server, for its CPU time; may be given several times.
+    #[arg(long = "pid")]
+    pids: Vec<u32>,
 }
 
 #[derive(clap::Args)]
 struct RunArguments {
-    /// Address of the client port, HOST:PORT.
-    #[arg(long)]
-    server: String,
-    /// Process of the server, for its CPU time; may be given several times.
-    #[arg(long = "pid")]
-    pids: Vec<u32>,
+    #[command(flatten)]
+    target: Target,
     /// Sessions, each on a connection of its own.
     #[arg(long, default_value_t = 1)]
     sessions: usize,
-    /// Requests that each session keeps in flight.
+    /// Requests that each session keeps in flight; in an open loop the most that it has.
     #[arg(long, default_value_t = 1)]
     outstanding: usize,
-    /// set, create, get, or mixed:READPERCENT (the rest are sets).
+    /// set, create, get, exists, mixed:READPERCENT (the rest are sets), multi:SIZE, children:COUNT, hadoop, spark.
     #[arg(long, default_value = "set")]
     workload: Workload,
     /// Bytes of each value.
     #[arg(long, default_value_t = 100)]
     value_bytes: usize,
+    /// Open loop: requests a second, whatever the server does.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Open loop: requests come evenly, not as a Poisson process.
+    #[arg(long, requires = "rate")]
+    even: bool,
     /// Seconds that count.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
@@ -73,13 +101,19 @@ struct RunArguments {
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
+    /// Microseconds that the generator wastes for each reply, to show that it is noticed.
+    #[arg(long, default_value_t = 0, hide = true)]
+    wasted_us: u64,
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    let outcome = raise_descriptors().and_then(|()| match arguments.command {
         Command::Run(arguments) => run(&arguments),
+        Command::Scenario(arguments) => scenario::run(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
-    };
+        Command::Report(arguments) => report::report(&arguments),
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -91,8 +125,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let figures = load::run(&load::Plan {
-        server: arguments.server.clone(),
-        pids: arguments.pids.clone(),
+        servers: arguments.target.connect.clone(),
+        pids: arguments.target.pids.clone(),
         sessions: arguments.sessions,
         outstanding: arguments.outstanding,
         workload: arguments.workload,
@@ -100,13 +134,25 @@ fn run(arguments: &RunArguments) -> Result<(), Failure> {
         measured: seconds(arguments.seconds)?,
         warmup: seconds(arguments.warmup)?,
         clean_up: !arguments.keep,
+        arrivals: arguments.rate.map(|rate_per_s| Arrivals { rate_per_s, poisson: !arguments.even }),
+        wasted: Duration::from_micros(arguments.wasted_us),
     })?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&figures).map_err(|e| e.to_string())?);
+    print_figures(&figures, arguments.json)
+}
+
+fn print_figures(figures: &figures::Figures, json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(figures).map_err(|e| e.to_string())?);
     } else {
         print!("{figures}");
     }
     Ok(())
+}
+
+/// Thousands of sessions need thousands of descriptors, here and in the servers that are started from here.
+fn raise_descriptors() -> Result<(), Failure> {
+    let limits = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum }).map_err(|e| format!("descriptors: {e}"))
 }
 
 /// A duration from the command line.

@@ -1,47 +1,23 @@
-//! Starts one of the two servers on a fresh directory, waits until it serves, and ends it.
+//! One server's process: started on a directory, waited for until it serves, ended by its id when dropped.
+//!
+//! Guarantees: every wait is bounded; what it writes goes to a file of its directory, so it never blocks on its output.
 
-use crate::{Failure, create_dir};
+use crate::Failure;
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it serves.
-const START_MAX: Duration = Duration::from_secs(60);
 /// How long it may take to end by itself.
 const STOP_MAX: Duration = Duration::from_secs(15);
-/// Heap of the Java process.
-const HEAP: &str = "1g";
-/// What stands at the start of the line with which Ringkeeper says that it serves, before the address.
-const READY: &str = "ringkeeper ready client=";
 /// Bytes of a server's log that are shown when it fails.
 const LOG_TAIL_BYTES: usize = 2000;
-
-/// Which server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// Ours.
-    Ringkeeper,
-    /// The one to compare with.
-    ZooKeeper,
-}
-
-/// How to start them.
-#[derive(Clone, Debug)]
-pub struct Recipes {
-    /// The program.
-    pub ringkeeper: PathBuf,
-    /// Lines added to its configuration.
-    pub ringkeeper_settings: Vec<String>,
-    /// Class path of real ZooKeeper.
-    pub class_path: String,
-    /// Lines added to its configuration.
-    pub zookeeper_settings: Vec<String>,
-}
+/// Bytes of an answer to a four-letter word that are read.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// A server that runs. Ends when dropped.
 pub struct Server {
@@ -51,64 +27,34 @@ pub struct Server {
     pub address: String,
 }
 
-impl Recipes {
-    /// Starts `side` with its data in `dir`, which is emptied first.
-    pub fn start(&self, side: Side, dir: &Path) -> Result<Server, Failure> {
-        if dir.exists() {
-            fs::remove_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        }
-        let dir = create_dir(dir)?;
-        match side {
-            Side::Ringkeeper => self.start_ringkeeper(dir),
-            Side::ZooKeeper => self.start_zookeeper(dir),
-        }
-    }
-
-    fn start_ringkeeper(&self, dir: PathBuf) -> Result<Server, Failure> {
-        let file = write_configuration(&dir, 0, &self.ringkeeper_settings)?;
-        let mut command = Command::new(&self.ringkeeper);
-        command.arg("serve").arg(&file);
-        let mut server = spawn(command, dir, Stdio::piped())?;
-        let lines = server.child.stdout.take().map(lines_of).ok_or("no standard output")?;
-        server.wait_until("ready", || {
-            let line = lines.try_recv().ok()?;
-            line.strip_prefix(READY).and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
-        })?;
-        Ok(server)
-    }
-
-    fn start_zookeeper(&self, dir: PathBuf) -> Result<Server, Failure> {
-        let port = free_port()?;
-        let file = write_configuration(&dir, port, &self.zookeeper_settings)?;
-        let mut command = Command::new("java");
-        command.args([&format!("-Xms{HEAP}"), &format!("-Xmx{HEAP}"), "-Dzookeeper.admin.enableServer=false"]);
-        command.args(["-cp", &self.class_path, "org.apache.zookeeper.server.quorum.QuorumPeerMain"]).arg(&file);
-        let mut server = spawn(command, dir, Stdio::null())?;
-        let address = format!("127.0.0.1:{port}");
-        server.wait_until("serving", || serves(&address).then(|| address.clone()))?;
-        Ok(server)
-    }
-}
-
 impl Server {
+    /// Starts `command` in `dir`; it will serve at `address`.
+    pub fn spawn(mut command: Command, dir: PathBuf, address: String) -> Result<Server, Failure> {
+        let log = File::create(dir.join("stderr.log")).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.current_dir(&dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        end_with_this_process(&mut command);
+        let child = command.spawn().map_err(|e| format!("can't start {name}: {e}"))?;
+        Ok(Server { child, dir, address })
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> Option<String>) -> Result<(), Failure> {
-        let end = Instant::now() + START_MAX;
-        while Instant::now() < end {
-            if let Some(address) = ready() {
-                self.address = address;
-                return Ok(());
-            }
+    /// Waits until it serves, at longest until `end`.
+    pub fn wait_until_it_serves(&mut self, end: Instant) -> Result<(), Failure> {
+        while !serves(&self.address) {
             if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
                 return Err(format!("a server ended while starting ({status}): {}", self.log_tail()));
             }
+            if Instant::now() > end {
+                return Err(format!("the server at {} doesn't serve in time: {}", self.address, self.log_tail()));
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(format!("a server wasn't {what} after {} s: {}", START_MAX.as_secs(), self.log_tail()))
+        Ok(())
     }
 
     /// The last lines that it logged.
@@ -121,18 +67,19 @@ impl Server {
         String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
     }
 
-    /// Ends it and removes its data.
-    pub fn stop(mut self) -> Result<(), Failure> {
-        self.end();
-        fs::remove_dir_all(&self.dir).map_err(|e| format!("{}: {e}", self.dir.display()))
-    }
-
-    fn end(&mut self) {
+    /// Asks it to end, without waiting.
+    pub fn ask_to_end(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| matches!(self.child.try_wait(), Ok(None))) {
             // It may have ended by itself meanwhile; then there is nothing to do.
             let _ = kill_process(pid, Signal::TERM);
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ask_to_end();
         let end = Instant::now() + STOP_MAX;
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > end {
@@ -145,51 +92,15 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.end();
+/// However this process ends, no server stays behind.
+fn end_with_this_process(command: &mut Command) {
+    // SAFETY: between fork and exec only this one system call is made; it takes numbers and touches no memory.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
     }
-}
-
-fn spawn(mut command: Command, dir: PathBuf, stdout: Stdio) -> Result<Server, Failure> {
-    let log = File::create(dir.join("stderr.log")).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let name = command.get_program().to_string_lossy().into_owned();
-    command.current_dir(&dir).stdin(Stdio::null()).stdout(stdout).stderr(log);
-    let child = command.spawn().map_err(|e| format!("can't start {name}: {e}"))?;
-    Ok(Server { child, dir, address: String::new() })
-}
-
-/// The lines that a process prints, read to its end so that it never blocks on them.
-fn lines_of(stdout: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // Nobody listens any more once the server serves.
-            let _ = sender.send(line);
-        }
-    });
-    receiver
-}
-
-fn write_configuration(dir: &Path, port: u16, settings: &[String]) -> Result<PathBuf, Failure> {
-    let data = create_dir(&dir.join("data"))?;
-    let mut text = format!(
-        "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n",
-        data.display()
-    );
-    for line in settings {
-        text += line;
-        text.push('\n');
-    }
-    let file = dir.join("zoo.cfg");
-    fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
-    Ok(file)
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
-    Ok(listener.local_addr().map_err(|e| e.to_string())?.port())
 }
 
 /// Whether the four-letter word `srvr` says that the server has a mode.
@@ -200,7 +111,7 @@ fn serves(address: &str) -> bool {
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(b"srvr")?;
         let mut text = String::new();
-        stream.read_to_string(&mut text)?;
+        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
         Ok(text)
     };
     ask().is_ok_and(|text| text.contains("Mode: "))

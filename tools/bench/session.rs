@@ -14,7 +14,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// Bytes that one read takes at most; a burst of replies fits.
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
 /// No reply is larger: values are below the frame limit of any server in its usual configuration.
 const REPLY_BYTES_MAX: usize = 8 << 20;
 /// Wanted session timeout. The sessions are never idle for long, so nothing pings.
@@ -24,16 +24,21 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a session tells of each reply.
 pub trait Replies {
-    /// `count` requests of `kind` were answered, all sent `latency_ns` ago.
-    fn answered(&mut self, kind: Kind, latency_ns: u64, count: u64);
+    /// These requests were answered at `now_ns`.
+    fn answered(&mut self, burst: &Burst, now_ns: u64);
 }
 
-/// A run of requests that were sent at the same moment.
+/// Requests that were meant for one moment and sent at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Burst {
-    sent_ns: u64,
-    kind: Kind,
-    count: u64,
+pub struct Burst {
+    /// When they were meant to start; in a closed loop that is when they were sent.
+    pub start_ns: u64,
+    /// When they were handed to the socket.
+    pub sent_ns: u64,
+    /// Read or write.
+    pub kind: Kind,
+    /// How many.
+    pub count: u64,
 }
 
 /// A connected session.
@@ -115,6 +120,17 @@ impl Session {
         Ok(())
     }
 
+    /// Sends one request and waits for its reply: error and body.
+    pub fn call(&mut self, request: &Request<'_>) -> Result<(i32, Vec<u8>), Failure> {
+        let xid = self.take_xid();
+        put_request(&mut self.unsent, xid, request);
+        self.flush()?;
+        let frame = self.next_frame()?;
+        let (header, body) = decode_reply_header(&frame).map_err(|e| format!("a reply: {e}"))?;
+        self.expect_xid(header.xid)?;
+        Ok((header.err, body.to_vec()))
+    }
+
     /// Goes on without blocking, as the load wants it.
     pub fn stop_blocking(&self) -> Result<&TcpStream, Failure> {
         self.stream.set_nonblocking(true).map_err(|e| e.to_string())?;
@@ -141,8 +157,13 @@ impl Session {
         self.waiting
     }
 
-    /// Adds up to `count` requests to what is sent next; returns how many there were.
-    pub fn add(&mut self, count: usize, now_ns: u64, cleaning_up: bool) -> usize {
+    /// What was sent and isn't answered yet, oldest first.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Burst> {
+        self.in_flight.iter()
+    }
+
+    /// Adds up to `count` requests, meant to start at `start_ns`, to what is sent next; returns how many there were.
+    pub fn add(&mut self, count: usize, start_ns: u64, now_ns: u64, cleaning_up: bool) -> usize {
         let mut added = 0;
         while added < count {
             let xid = self.next_xid;
@@ -156,8 +177,8 @@ impl Session {
             };
             self.take_xid();
             match self.in_flight.back_mut() {
-                Some(last) if last.sent_ns == now_ns && last.kind == kind => last.count += 1,
-                _ => self.in_flight.push_back(Burst { sent_ns: now_ns, kind, count: 1 }),
+                Some(last) if (last.start_ns, last.sent_ns, last.kind) == (start_ns, now_ns, kind) => last.count += 1,
+                _ => self.in_flight.push_back(Burst { start_ns, sent_ns: now_ns, kind, count: 1 }),
             }
             added += 1;
         }
@@ -232,7 +253,7 @@ impl Session {
                 return Err("the server answered more than it was asked".to_owned());
             };
             let count = answered.min(oldest.count);
-            replies.answered(oldest.kind, now_ns.saturating_sub(oldest.sent_ns), count);
+            replies.answered(&Burst { count, ..*oldest }, now_ns);
             answered -= count;
             oldest.count -= count;
             if oldest.count == 0 {
@@ -270,6 +291,9 @@ impl Session {
                 self.received.copy_within(consumed..self.filled, 0);
                 self.filled -= consumed;
                 return Ok(frame);
+            }
+            if self.filled == self.received.len() {
+                self.received.resize(self.filled * 2, 0);
             }
             match self.stream.read(&mut self.received[self.filled..]) {
                 Ok(0) => return Err("the server closed a connection".to_owned()),

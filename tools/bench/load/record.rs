@@ -1,0 +1,144 @@
+//! What a run counts: latencies by kind, how late the generator was, and each second of the time that counts.
+
+use super::Plan;
+use crate::Failure;
+use crate::figures::{Figures, Interval, Latency};
+use crate::session::{Burst, Replies};
+use crate::usage::Usage;
+use crate::workload::Kind;
+use hdrhistogram::Histogram;
+use std::time::Duration;
+
+/// Latencies above this count as this.
+const LATENCY_NS_MAX: u64 = 120_000_000_000;
+/// Seconds that are listed one by one; what comes later counts, but isn't listed.
+const INTERVALS_MAX: usize = 3600;
+
+/// Histograms in nanoseconds.
+pub struct Latencies {
+    reads: Histogram<u64>,
+    writes: Histogram<u64>,
+    service: Histogram<u64>,
+    lateness: Histogram<u64>,
+    unserved: u64,
+    /// Starts of requests that count.
+    counts_ns: std::ops::Range<u64>,
+    intervals: Vec<Interval>,
+}
+
+impl Latencies {
+    /// Counts everything until told otherwise.
+    pub fn new() -> Result<Latencies, Failure> {
+        let histogram = || Histogram::new_with_bounds(100, LATENCY_NS_MAX, 3).map_err(|e| e.to_string());
+        Ok(Latencies {
+            reads: histogram()?,
+            writes: histogram()?,
+            service: histogram()?,
+            lateness: histogram()?,
+            unserved: 0,
+            counts_ns: 0..u64::MAX,
+            intervals: Vec::new(),
+        })
+    }
+
+    /// The time that counts begins; what was asked before and is answered from now on counts too, as in any closed loop.
+    pub fn count_from(&mut self, now_ns: u64) {
+        self.counts_ns = now_ns..u64::MAX;
+    }
+
+    /// Counts what is meant to start within these moments (open loop).
+    pub fn count_only(&mut self, from_ns: u64, to_ns: u64) {
+        self.counts_ns = from_ns..to_ns;
+    }
+
+    /// Counts nothing any more.
+    pub fn stop(&mut self) {
+        self.counts_ns = 0..0;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.counts_ns.end == u64::MAX
+    }
+
+    /// A request meant for `start_ns` leaves at `now_ns`.
+    pub fn started(&mut self, start_ns: u64, now_ns: u64) {
+        if self.counts_ns.contains(&start_ns) {
+            self.lateness.saturating_record(now_ns.saturating_sub(start_ns));
+        }
+    }
+
+    /// Requests that were meant for `start_ns` weren't answered until `now_ns` and won't be waited for.
+    pub fn unserved(&mut self, start_ns: u64, kind: Kind, count: u64, now_ns: u64) {
+        if self.counts_ns.contains(&start_ns) {
+            self.unserved += count;
+            self.histogram(kind).saturating_record_n(now_ns.saturating_sub(start_ns), count);
+        }
+    }
+
+    fn histogram(&mut self, kind: Kind) -> &mut Histogram<u64> {
+        match kind {
+            Kind::Read => &mut self.reads,
+            Kind::Write => &mut self.writes,
+        }
+    }
+
+    /// Replies so far.
+    pub fn progress(&self) -> String {
+        let replies = self.reads.len() + self.writes.len();
+        let slowest_ns = self.reads.max().max(self.writes.max());
+        format!("{replies} replies, the slowest {:.1} ms", slowest_ns as f64 / 1e6)
+    }
+
+    /// What it all says.
+    pub fn figures(self, plan: &Plan, measured: Duration, used: &Usage) -> Result<Figures, Failure> {
+        let mut all = self.reads.clone();
+        all.add(&self.writes).map_err(|e| e.to_string())?;
+        let latency = Latency::of(&all).ok_or("no reply arrived in the time that counts")?;
+        let (reads, writes) = (Latency::of(&self.reads), Latency::of(&self.writes));
+        let mixed = reads.is_some() && writes.is_some();
+        let operations = all.len() - self.unserved;
+        let mut figures = Figures {
+            name: plan.workload.to_string(),
+            sessions: plan.sessions,
+            outstanding: plan.outstanding,
+            value_bytes: plan.value_bytes,
+            warmup_seconds: plan.warmup.as_secs_f64(),
+            seconds: measured.as_secs_f64(),
+            offered_per_s: plan.arrivals.map(|arrivals| arrivals.rate_per_s),
+            unserved: self.unserved,
+            operations,
+            ops_per_s: operations as f64 / measured.as_secs_f64(),
+            latency,
+            reads: reads.filter(|_| mixed),
+            writes: writes.filter(|_| mixed),
+            service: Latency::of(&self.service),
+            lateness: Latency::of(&self.lateness),
+            intervals: self.intervals,
+            ..Figures::default()
+        };
+        figures.set_usage(used);
+        Ok(figures)
+    }
+}
+
+impl Replies for Latencies {
+    fn answered(&mut self, burst: &Burst, now_ns: u64) {
+        let closed = self.is_closed();
+        if !closed && !self.counts_ns.contains(&burst.start_ns) {
+            return;
+        }
+        let latency_ns = now_ns.saturating_sub(burst.start_ns);
+        self.histogram(burst.kind).saturating_record_n(latency_ns, burst.count);
+        if !closed {
+            self.service.saturating_record_n(now_ns.saturating_sub(burst.sent_ns), burst.count);
+        }
+        let second = (now_ns.saturating_sub(self.counts_ns.start) / 1_000_000_000) as usize;
+        if second < INTERVALS_MAX && self.counts_ns.start > 0 {
+            let none = Interval { operations: 0, max_us: 0.0 };
+            self.intervals.resize(self.intervals.len().max(second + 1), none);
+            let interval = &mut self.intervals[second];
+            interval.operations += burst.count;
+            interval.max_us = interval.max_us.max(latency_ns as f64 / 1000.0);
+        }
+    }
+}
