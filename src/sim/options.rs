@@ -303,10 +303,11 @@ impl Options {
                 (self.partitions, self.pauses, self.think_ms) = (5, 3, 5);
                 lively(self);
             }
-            // Logs that lost something, on servers that come back one after the other.
+            // Servers that lack something come back first; nothing else gets in the way.
             3 => {
-                (self.rot, self.weakens, self.crashes, self.think_ms) = (3, 6, 2, 200);
-                lively(self);
+                (self.rot, self.weakens, self.faults, self.fault_gap_ms) = (3, 6, 5, 3000);
+                (self.crashes, self.mid_turns, self.pauses, self.partitions) = (1, 0, 0, 0);
+                (self.breaks, self.slows, self.wipes, self.think_ms) = (0, 0, 0, 200);
             }
             // Servers that need a snapshot.
             4 => {
