@@ -121,13 +121,14 @@ pub struct Meter {
     began: Instant,
     before: Usage,
     latencies: Histogram<u64>,
+    operations: Option<u64>,
 }
 
 impl Meter {
     /// The time that counts begins.
     pub fn begin(plan: &Plan) -> Result<Meter, Failure> {
         let latencies = Histogram::new_with_bounds(100, LATENCY_NS_MAX, 3).map_err(|e| e.to_string())?;
-        Ok(Meter { before: Usage::now(&plan.pids)?, latencies, began: Instant::now() })
+        Ok(Meter { before: Usage::now(&plan.pids)?, latencies, operations: None, began: Instant::now() })
     }
 
     /// Since the beginning.
@@ -140,17 +141,23 @@ impl Meter {
         self.latencies.saturating_record(since.elapsed().as_nanos() as u64);
     }
 
+    /// So many things were done, whatever the number of times that were recorded.
+    pub fn did(&mut self, operations: u64) {
+        self.operations = Some(operations);
+    }
+
     /// What came out.
     pub fn end(self, plan: &Plan, name: &str, extra: &[(&str, f64)]) -> Result<Figures, Failure> {
         let (elapsed, used) = (self.began.elapsed(), Usage::now(&plan.pids)?.since(&self.before));
         let latency = Latency::of(&self.latencies).ok_or("nothing came to its end in the time that counts")?;
+        let operations = self.operations.unwrap_or(latency.count);
         let mut figures = Figures {
             name: name.to_owned(),
             sessions: plan.sessions,
             outstanding: 1,
             seconds: elapsed.as_secs_f64(),
-            operations: latency.count,
-            ops_per_s: latency.count as f64 / elapsed.as_secs_f64(),
+            operations,
+            ops_per_s: operations as f64 / elapsed.as_secs_f64(),
             latency,
             extra: extra.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
             ..Figures::default()

@@ -128,8 +128,8 @@ pub fn expiry(plan: &Plan) -> Result<Figures, Failure> {
     }
     let (time_ms, whole_ms) = (ms(first.elapsed()).max(ms(LOOK_EVERY)), ms(abandoned.elapsed()));
     let extra = [(TIME_MS, time_ms), ("abandoned_to_last_ms", whole_ms), ("removed_per_s", all as f64 / time_ms * 1000.0)];
+    meter.did(all as u64);
     let mut figures = meter.end(plan, "expiry", &extra)?;
-    figures.operations = all as u64;
     figures.ops_per_s = all as f64 / time_ms * 1000.0;
     observer.close_all()?;
     stage.clear()?;
