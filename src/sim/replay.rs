@@ -47,6 +47,8 @@ pub struct Replay {
     pub may_refuse: bool,
     /// Reads may be older than what others saw: they are answered by servers that follow.
     pub may_lag: bool,
+    /// Of an ensemble: what every member writes into `/zookeeper/config`, and the version of the membership.
+    pub config: Option<(Vec<u8>, u64)>,
 }
 
 /// A refused write that looks for its place.
@@ -76,6 +78,7 @@ impl Replay {
             closed,
             may_refuse: false,
             may_lag: false,
+            config: None,
         }
     }
 

@@ -16,6 +16,7 @@ use super::workload;
 use crate::auth::AuthOptions;
 use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
+use crate::model::membership_text::membership_text;
 use crate::server::boot::recover_server;
 use std::collections::BTreeMap;
 
@@ -89,6 +90,10 @@ pub(super) fn new_replay(options: &Options) -> Replay {
     };
     let mut replay = Replay::new(model, auth);
     replay.may_lag = options.servers > 1;
+    replay.config = (options.servers > 1).then(|| {
+        let membership = super::ledger::membership(options);
+        (membership_text(&membership).into_bytes(), membership.version())
+    });
     replay.may_refuse = options.full_ms > 0 || options.fail_op > 0 || options.stop_percent > 0;
     replay
 }
