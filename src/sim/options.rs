@@ -314,6 +314,13 @@ impl Options {
                 (self.wipes, self.snap_count, self.segment_kb, self.cache_kb) = (4, 8, 16, 0);
                 lively(self);
             }
+            // Servers that end while one shard is ahead of another.
+            6 => {
+                (self.shards, self.disk_us, self.think_ms) = (4, 3000, 1);
+                (self.crashes, self.mid_turns, self.pauses, self.partitions) = (6, 0, 0, 0);
+                (self.clients, self.pipeline) = (self.clients.max(6), self.pipeline.max(4));
+                lively(self);
+            }
             // Leaders without room.
             5 => {
                 self.full_ms = 2000;

@@ -7,6 +7,7 @@ use super::watching;
 use super::world::{World, new_replay};
 use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
+use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 
 fn options(seed: u64) -> Options {
@@ -75,6 +76,17 @@ fn is_noticed(forge: Forgery) {
 }
 
 const WRITES: [OpCode; 3] = [OpCode::Create, OpCode::Create2, OpCode::SetData];
+
+#[test]
+fn a_session_that_moved_although_nobody_moved_it_is_noticed() {
+    is_noticed(|history, prng| {
+        let refused = answered(history, |op, err| WRITES.contains(&op) && err != 0);
+        let refused: Vec<usize> = refused.into_iter().filter(|idx| !history.asked[*idx].has_rivals).collect();
+        let Some(idx) = pick(prng, &refused) else { return false };
+        history.asked[idx].reply.as_mut().unwrap().err = ErrorCode::SessionMoved.code();
+        true
+    });
+}
 
 #[test]
 fn an_acknowledged_write_that_is_missing_is_noticed() {
