@@ -330,7 +330,7 @@ impl Life {
             agenda.mail(self.who.node, 300, Event::PeerOutbox { who: self.who, outbox: Box::new(mail) });
         }
         self.deliver(agenda);
-        self.peers.set_cluster(agenda, self.keeper.log().cluster());
+        self.peers.set_cluster(agenda, self.keeper.bound_cluster());
         self.peers.hold(agenda, !self.keeper.takes_batches());
         self.after_links(agenda);
         if self.keeper.wants_turn() && !std::mem::replace(&mut self.turn_wanted, true) {

@@ -310,7 +310,7 @@ impl World {
             sessionless_timeout_ms: 10_000,
             stuck_timeout_ms: 30_000,
         };
-        let peers = self.peers_of(who, keeper.log().cluster());
+        let peers = self.peers_of(who, keeper.bound_cluster());
         let life = Life::new(who, keeper, startup, fronts, options, peers);
         self.nodes[idx].server = Server::Up(Box::new(life));
         self.agenda.say(|| format!("server {} is up", idx + 1));
