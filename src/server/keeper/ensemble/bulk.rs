@@ -95,7 +95,14 @@ impl<M: BatchMemory> Keeper<M> {
         if let Some(ReadOutcome::Damaged(damage)) = &outcome {
             cx.fx.note(Level::Error, format!("reading for another server finds damage: {damage}"));
         }
-        if let Some(newer) = e.asked_meanwhile.remove(&what.link()) {
+        let newer = e.asked_meanwhile.remove(&what.link());
+        if let (Reading::Range { peer, link, after, .. }, Some(ReadOutcome::Damaged(_))) = (what, &outcome) {
+            e.unreadable_after = e.unreadable_after.max(Some(after.zxid));
+            // It asks again where its history joins, and is offered a snapshot. A server that doesn't lead only says that it can't.
+            let link = e.link(peer, Lane::Main).filter(|_| self.leads().is_some()).unwrap_or(link);
+            return self.distrust(cx, peer, link, &format!("what server {} asks for can't be read here", peer.0));
+        }
+        if let Some(newer) = newer {
             return self.begin_read(cx, newer);
         }
         match what {

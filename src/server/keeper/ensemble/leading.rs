@@ -103,7 +103,7 @@ impl Leading {
 }
 
 impl<M: BatchMemory> Keeper<M> {
-    fn leads(&self) -> Option<u32> {
+    pub(super) fn leads(&self) -> Option<u32> {
         match self.ensemble.as_ref()?.zab.role() {
             Role::Leading { epoch, .. } => Some(epoch),
             _ => None,
@@ -127,7 +127,7 @@ impl<M: BatchMemory> Keeper<M> {
             return match self.log.recent_after(last) {
                 Some(batches) => self.begin_stream(cx, peer, link, last, &batches),
                 None if !self.log.reaches_back_to(last) => self.offer_snapshot(cx, peer, link, last),
-                None => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
+                None => self.send_for_ranges(cx, peer, link, last),
             };
         }
         if mutant!("zk2846-diff-over-divergence")
@@ -156,10 +156,18 @@ impl<M: BatchMemory> Keeper<M> {
         }
         match found {
             Located::Here if probe => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last }),
-            Located::Here => self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last }),
+            Located::Here => self.send_for_ranges(cx, peer, link, last),
             Located::Before(to) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
             Located::Older => self.offer_snapshot(cx, peer, link, last),
         }
+    }
+
+    /// The learner is to fetch what follows from the log, unless a read behind that place has found damage.
+    fn send_for_ranges(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity) {
+        if self.ensemble.as_ref().is_some_and(|e| e.unreadable_after.is_some_and(|after| last.zxid <= after)) {
+            return self.offer_snapshot(cx, peer, link, last);
+        }
+        self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last });
     }
 
     fn offer_snapshot(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, last: Identity) {

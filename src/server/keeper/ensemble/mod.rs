@@ -111,6 +111,8 @@ pub(super) struct Ensemble {
     reading: BTreeMap<Ticket, Reading>,
     /// What was asked on a connection while a read for it runs.
     asked_meanwhile: BTreeMap<LinkId, Reading>,
+    /// What this server's log holds behind this position couldn't be read for a learner: it is damaged, and a snapshot must do.
+    unreadable_after: Option<Zxid>,
     /// It gave up leading for a reason that still stands; it does so once.
     handed_over: bool,
     /// After each batch: position and digest, oldest first.
@@ -140,6 +142,7 @@ impl Ensemble {
             learning: Learning::default(),
             reading: BTreeMap::new(),
             asked_meanwhile: BTreeMap::new(),
+            unreadable_after: None,
             handed_over: false,
             digests: VecDeque::new(),
         }
