@@ -2,11 +2,11 @@
 
 STAGES=(
   "build|5|the release binaries build from the lock file"
-  "lint|3|formatting, clippy with warnings as errors, documentation without warnings"
-  "unit|5|unit, property, golden-byte and structure tests"
+  "lint|4|formatting, clippy with warnings as errors, documentation without warnings"
+  "unit|7|unit, property, golden-byte and structure tests"
   "fuzz|2|damaged inputs for every decoder: frames, handshake, log, snapshot, configuration"
   "sim|4|simulator: fresh seeds over 1, 2 and 4 log shards, crash sweep, sector sweep"
-  "mutants|5|each deliberate fault is found by the simulator or a named test"
+  "mutants|8|each deliberate fault is found by the simulator or a named test"
   "differential|2|random operations give the same answers and events as real ZooKeeper 3.9.5"
   "hostile|3|100,000 malformed inputs beside a well-behaved client"
   "process|3|all operations, floods and a clean stop in two placements"

@@ -56,6 +56,13 @@ pub fn why_ring_refused(errno: i32, disabled: Option<&str>) -> String {
     }
 }
 
+/// With which status a start ends that can't open a ring: for want of locked memory there is one of its own. A user's rings that ended a
+/// moment ago may still count.
+#[must_use]
+pub fn status_of(errno: i32) -> Fatal {
+    if errno == libc::ENOMEM { Fatal::LockedMemory } else { Fatal::IoUring }
+}
+
 pub(super) fn judge(kernel: &Kernel, ring: &Ring, out: &mut Vec<Finding>) {
     out.push(version(kernel));
     match ring {
@@ -114,7 +121,11 @@ fn refused(kernel: &Kernel, call: &str, errno: i32) -> Finding {
         (libc::ENOMEM, _) => "ulimit -l 65536, or LimitMEMLOCK=64M in the systemd unit",
         _ => "install Linux 5.8 or later, built with CONFIG_IO_URING",
     };
-    Finding::ok("io_uring", call, format!("io_uring can't be used: {error}; {why}{filter}")).stops(Fatal::IoUring, "no server starts", mend)
+    Finding::ok("io_uring", call, format!("io_uring can't be used: {error}; {why}{filter}")).stops(
+        status_of(errno),
+        "no server starts",
+        mend,
+    )
 }
 
 fn calls(missing: &Fact<Vec<&'static str>>) -> Finding {

@@ -25,7 +25,7 @@ mod report;
 pub mod tree;
 
 pub use finding::{Finding, Severity};
-pub use kernel::why_ring_refused;
+pub use kernel::{status_of, why_ring_refused};
 pub use report::Report;
 
 use called::Called;

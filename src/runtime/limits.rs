@@ -2,7 +2,7 @@
 //! one clear sentence and not a failure deep inside.
 
 use crate::base::fatal::{Fatal, FatalError};
-use crate::doctor::why_ring_refused;
+use crate::doctor::{status_of, why_ring_refused};
 use crate::server::config::{Config, Placement};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -69,12 +69,14 @@ pub(super) fn check_locked_memory(executors: usize) -> Result<(), FatalError> {
 /// Whether io_uring can be used at all.
 ///
 /// # Errors
-/// [`Fatal::IoUring`] with the reason (missing, disabled by sysctl, blocked by seccomp) and the remedy.
+/// [`Fatal::IoUring`] with the reason (missing, disabled by sysctl, blocked by seccomp) and the remedy; [`Fatal::LockedMemory`] when no memory
+/// is left for a ring.
 pub(super) fn check_io_uring() -> Result<(), FatalError> {
     let Err(error) = open_ring() else { return Ok(()) };
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
-    let remedy = why_ring_refused(error.raw_os_error().unwrap_or(0), disabled.as_deref().map(str::trim));
-    Err(FatalError::new(Fatal::IoUring, format!("io_uring can't be used: {error}; {remedy}")))
+    let errno = error.raw_os_error().unwrap_or(0);
+    let remedy = why_ring_refused(errno, disabled.as_deref().map(str::trim));
+    Err(FatalError::new(status_of(errno), format!("io_uring can't be used: {error}; {remedy}")))
 }
 
 /// A ring of 4 entries, and the bits of `IORING_FEAT_…`.
