@@ -6,6 +6,11 @@ use crate::base::fatal::{Fatal, FatalError};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// How long an address that is taken is tried again: a second in all.
+const BIND_RETRY: Duration = Duration::from_millis(20);
+const BIND_RETRIES: u32 = 50;
 
 /// What an address is for, in the words of a refusal.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +38,7 @@ pub(super) fn any_ip() -> IpAddr {
 /// # Errors
 /// As [`listen`].
 pub(super) fn listen_for_servers(address: SocketAddr, backlog: i32, purpose: &Purpose) -> Result<Socket, FatalError> {
-    bind(address, false).and_then(|s| s.listen(backlog).map(|()| s)).map_err(|error| refusal(address, &error, purpose))
+    bind_patiently(address).and_then(|s| s.listen(backlog).map(|()| s)).map_err(|error| refusal(address, &error, purpose))
 }
 
 /// Sockets for `fronts` fronts, all on one address; port 0 takes a free one. Accepted connections inherit `keepalive`.
@@ -41,7 +46,7 @@ pub(super) fn listen_for_servers(address: SocketAddr, backlog: i32, purpose: &Pu
 /// # Errors
 /// [`Fatal::AddressInUse`] when somebody else has the address, [`Fatal::Configuration`] when it isn't this host's.
 pub(super) fn listen(address: SocketAddr, fronts: usize, backlog: i32, keepalive: bool) -> Result<(Vec<Socket>, SocketAddr), FatalError> {
-    let probe = bind(address, false).map_err(|error| refusal(address, &error, &CLIENTS))?;
+    let probe = bind_patiently(address).map_err(|error| refusal(address, &error, &CLIENTS))?;
     let bound = probe.local_addr().ok().and_then(|a| a.as_socket()).unwrap_or(address);
     drop(probe);
     let mut sockets = Vec::new();
@@ -52,6 +57,18 @@ pub(super) fn listen(address: SocketAddr, fronts: usize, backlog: i32, keepalive
         sockets.push(socket);
     }
     Ok((sockets, bound))
+}
+
+/// Binds for one alone. A process that was killed a moment ago may hold the address still: the kernel takes its rings, and what they refer
+/// to, apart in the background.
+fn bind_patiently(address: SocketAddr) -> io::Result<Socket> {
+    for _ in 0..BIND_RETRIES {
+        match bind(address, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => std::thread::sleep(BIND_RETRY),
+            other => return other,
+        }
+    }
+    bind(address, false)
 }
 
 fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
