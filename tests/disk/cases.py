@@ -136,11 +136,21 @@ def a_filesystem_turned_read_only_ends_it(lab):
     return fail_writes(lab, volume.Volume.abort)
 
 
+def await_spares(path):
+    """Until no segment is being filled: what fails must be the write of a client, not that."""
+    quiet, deadline = 0, time.monotonic() + 20
+    while quiet < 5:
+        check(time.monotonic() < deadline, "a segment is being filled for 20 s")
+        quiet = 0 if any(pathlib.Path(path).rglob("next.tmp")) else quiet + 1
+        time.sleep(0.05)
+
+
 def fail_writes(lab, how):
     with lab.volume() as disk:
         with lab.server(disk.path) as server:
             made = fill_nodes(server, 20, 500)
             client = connect(server)
+            await_spares(disk.path)
             how(disk)
             try:
                 reply = client.call(wire.CREATE, "/lost", b"", raw.OPEN, raw.PERSISTENT)
