@@ -1,6 +1,7 @@
 //! Carrying out [`Script`]s with plain system calls, on a thread that may block: making segments and snapshots, renaming,
 //! syncing directories. The steps are the same that the simulator carries out.
 
+use super::direct::Block;
 use super::files::Roots;
 use crate::base::limits::BLOCK_BYTES;
 use crate::model::file::{DiskError, FileOp, FilePath, Script};
@@ -60,12 +61,11 @@ fn zero(roots: &Roots, path: &FilePath, at: u64, len: u64) -> io::Result<()> {
         // A filesystem without it.
         _ => writable(roots, path)?,
     };
-    let zeros = vec![0; ZERO_CHUNK_BYTES + BLOCK_BYTES];
-    let start = zeros.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+    let zeros = Block::zeros(ZERO_CHUNK_BYTES);
     let mut done = 0;
     while done < len {
         let now = usize::try_from(len - done).unwrap_or(usize::MAX).min(ZERO_CHUNK_BYTES);
-        file.write_all_at(&zeros[start..start + now], at + done)?;
+        file.write_all_at(&zeros.bytes()[..now], at + done)?;
         done += now as u64;
         if done < len {
             std::thread::sleep(ZERO_PAUSE);
