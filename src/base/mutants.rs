@@ -55,6 +55,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "ensemble-serves-before-uptodate", what: "a learner serves before its leader is established" },
     Mutant { name: "ensemble-timers-go-on", what: "a new leader doesn't start the sessions' timers anew" },
     Mutant { name: "ensemble-touch-lost", what: "a learner doesn't report which sessions it heard of" },
+    Mutant { name: "keeper-holds-nothing", what: "a leader lets go of what it has offered a server to catch up from" },
     Mutant { name: "link-frames-of-anyone", what: "a frame on a link is taken whoever says it sent it" },
     Mutant { name: "link-keeps-the-older", what: "a newer connection of a server leaves the older one up" },
     Mutant { name: "link-other-ensemble-fits", what: "a server with another ensemble's data is let in" },

@@ -10,6 +10,8 @@ use ringkeeper::base::memory::{BatchMemory, HeapMemory, HeapPool};
 use ringkeeper::base::prng::Prng;
 use ringkeeper::log::case::CASES;
 use ringkeeper::log::mark::read_mark;
+use ringkeeper::log::meta::{Meta, meta_path};
+use ringkeeper::log::segment::SegmentHead;
 use ringkeeper::log::{Case, DiskDone, DiskEffect, Identity, Log, Recovery, Start, accept_loss, inspect, recover};
 use ringkeeper::model::file::Stored;
 
@@ -48,9 +50,9 @@ impl Target for Logs {
 
     fn try_one(&self, prng: &mut Prng, tally: &mut Tally) -> Result<(), String> {
         let grown = grow(prng, CLUSTER)?;
-        let other = if prng.chance(1, 4) { grow(prng, ClusterId(9))?.disk } else { grown.disk.clone() };
+        let stranger = if prng.chance(1, 4) { Some(grow(prng, STRANGER)?) } else { None };
         let mut disk = grown.disk.clone();
-        let (severity, done) = damage(prng, &mut disk, &other);
+        let (severity, done) = damage(prng, &mut disk, stranger.as_ref().map_or(&grown.disk, |s| &s.disk));
         for what in done {
             tally.input(&what, b"");
         }
@@ -70,8 +72,22 @@ impl Target for Logs {
                 lines.iter().for_each(|line| tally.input(&format!("  {name}: {line}"), b""));
             }
         }
-        examine(prng, &grown, disk, after, severity, tally)
+        // Where nothing names the log's own cluster any more, what comes out may be the stranger's: nobody could know better.
+        let strangers = stranger.map(|s| s.history).filter(|_| is_strangers(&disk));
+        examine(prng, &grown, strangers.as_ref(), disk, after, severity, tally)
     }
+}
+
+/// Whose files may stray into the log.
+const STRANGER: ClusterId = ClusterId(9);
+
+/// Whether a stranger's segments are there and nothing names the log's own cluster.
+fn is_strangers(disk: &Disk) -> bool {
+    let names = disk.names();
+    let segments: Vec<ClusterId> =
+        names.iter().filter_map(|name| SegmentHead::decode(disk.content(name)?).ok()).map(|head| head.cluster).collect();
+    let metas = (0..2).filter_map(|idx| Meta::decode(disk.content(&meta_path(idx).name)?).ok()).any(|meta| meta.cluster == CLUSTER);
+    !metas && !segments.is_empty() && segments.iter().all(|cluster| *cluster == STRANGER)
 }
 
 /// A snapshot there, of which no batch tells.
@@ -83,7 +99,15 @@ fn case_item(case: Case) -> String {
     format!("{} {}", case.letter(), case.name())
 }
 
-fn examine(prng: &mut Prng, grown: &Grown, mut disk: Disk, after: Zxid, severity: Severity, tally: &mut Tally) -> Result<(), String> {
+fn examine(
+    prng: &mut Prng,
+    grown: &Grown,
+    strangers: Option<&History>,
+    mut disk: Disk,
+    after: Zxid,
+    severity: Severity,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let recovery = meter::bounded("recovery", held_max(&disk), || recover(&disk, snapshot_at(after), &grown.options, CLUSTER))?;
     tally.met("case", case_item(recovery.case));
     for finding in &recovery.findings {
@@ -94,7 +118,7 @@ fn examine(prng: &mut Prng, grown: &Grown, mut disk: Disk, after: Zxid, severity
     }
     check_shape(&recovery)?;
     if severity < Severity::Forgery {
-        check_content(&recovery, &grown.history)?;
+        check_content(&recovery, &grown.history).or_else(|what| strangers.map_or(Err(what), |s| check_content(&recovery, s)))?;
     }
     if recovery.case.is_damage() {
         if severity == Severity::None {

@@ -40,6 +40,7 @@ pub mod ensemble;
 mod intake;
 mod reads;
 mod replies;
+mod retention;
 mod snapshots;
 pub mod stats;
 mod upkeep;

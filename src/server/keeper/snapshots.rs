@@ -1,18 +1,20 @@
 //! Taking snapshots while serving: a scan in small steps between turns, exact at the zxid at which it began, because a change of
-//! a node that the scan hasn't reached hands over its old image first. And letting go of old snapshots and the log behind them.
+//! a node that the scan hasn't reached hands over its old image first.
+//! Leaves to others: which of them stay (`retention`).
 
+use super::retention::Holds;
 use super::{Cx, Keeper};
 use crate::base::ids::Zxid;
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
-use crate::model::file::{FileOp, FilePath, Script, Ticket, Volume};
+use crate::model::file::{Script, Ticket};
 use crate::model::image::{ImageSink, NodeImage};
 use crate::model::position::Identity;
 use crate::mutant;
 use crate::server::note::Level;
-use crate::snapshot::{DIR, Head, Policy, SnapshotWriter, Trigger, file_of, select_removable};
+use crate::snapshot::{Head, Policy, SnapshotWriter, Trigger};
 
 /// Nodes that the scan passes in one turn; a turn is to stay well below a millisecond.
 const SCAN_NODES_PER_TURN: usize = 256;
@@ -53,7 +55,9 @@ pub(super) struct Snapshots {
     piece: Option<Ticket>,
     removals: Vec<Ticket>,
     /// Snapshots on disk, oldest first, and whether each was seen whole.
-    kept: Vec<(Zxid, bool)>,
+    pub(super) kept: Vec<(Zxid, bool)>,
+    /// What of them, and of the log, is kept for others.
+    pub(super) holds: Holds,
     /// The newest of them that was seen whole.
     newest: Option<Identity>,
     figures: SnapshotFigures,
@@ -85,6 +89,7 @@ impl Snapshots {
             piece: None,
             removals: Vec::new(),
             kept,
+            holds: Holds::default(),
             newest,
             figures: SnapshotFigures::default(),
         }
@@ -121,6 +126,11 @@ impl Snapshots {
     /// The newest snapshot on disk that was seen whole.
     pub(super) fn newest_verified(&self) -> Option<Identity> {
         self.newest
+    }
+
+    /// How many verified ones stay.
+    pub(super) fn retained(&self) -> usize {
+        self.options.retain
     }
 
     /// Makes a snapshot due now.
@@ -224,20 +234,7 @@ impl<M: BatchMemory> Keeper<M> {
         cx.fx.note(Level::Info, format!("snapshot {zxid} taken in {took_ms} ms"));
         self.snapshots.kept.push((zxid, true));
         self.snapshots.newest = Some(running.at);
-        let gone = select_removable(&self.snapshots.kept, self.snapshots.options.retain);
-        self.snapshots.kept.retain(|(zxid, _)| !gone.contains(zxid));
-        if !gone.is_empty() {
-            let mut ops: Vec<FileOp> = gone.iter().map(|zxid| FileOp::Remove(file_of(*zxid))).collect();
-            ops.push(FileOp::SyncDir(FilePath::new(Volume::Data, DIR)));
-            self.remove_files(cx, Script { ops });
-        }
-        // The log reaches back to the oldest snapshot that stays, and only once two of them were seen whole.
-        let verified = self.snapshots.kept.iter().filter(|(_, verified)| *verified).count();
-        if let Some((oldest, _)) = self.snapshots.kept.first()
-            && verified >= 2
-        {
-            self.log.retain_from(*oldest, &mut cx.fx.disk);
-        }
+        self.prune(cx);
     }
 
     /// Removes files that nobody needs any more.

@@ -54,10 +54,12 @@ impl<M: BatchMemory> Keeper<M> {
         }
         match *message {
             Message::FetchAsk { after, bytes_max } => {
+                self.snapshots.holds.hold(peer, after.zxid, cx.now.mono);
                 let bytes_max = bytes_max.min(RANGE_BYTES_MAX) as usize;
                 self.begin_read(cx, Reading::Range { peer, link, after, bytes_max });
             }
             Message::PieceAsk { at, offset, len } => {
+                self.snapshots.holds.hold(peer, at, cx.now.mono);
                 let len = len.min(super::receiving::PIECE_BYTES) as usize;
                 self.begin_read(cx, Reading::Piece { peer, link, at, offset, len });
             }

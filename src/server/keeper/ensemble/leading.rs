@@ -167,6 +167,7 @@ impl<M: BatchMemory> Keeper<M> {
         if self.ensemble.as_ref().is_some_and(|e| e.unreadable_after.is_some_and(|after| last.zxid <= after)) {
             return self.offer_snapshot(cx, peer, link, last);
         }
+        self.snapshots.holds.hold(peer, last.zxid, cx.now.mono);
         self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last });
     }
 
@@ -174,6 +175,7 @@ impl<M: BatchMemory> Keeper<M> {
         match self.snapshots.newest_verified() {
             // An older one would take from the learner what it has.
             Some(at) if at.zxid > last.zxid => {
+                self.snapshots.holds.hold(peer, at.zxid, cx.now.mono);
                 self.answer_follow(cx, peer, &|epoch| Message::Snapshot { epoch, at, len: 0 });
             }
             _ => {
@@ -201,6 +203,7 @@ impl<M: BatchMemory> Keeper<M> {
     fn begin_stream(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, link: LinkId, after: Identity, batches: &[Batch<M>]) {
         let Some(epoch) = self.leads() else { return };
         let tail = self.log.tail();
+        self.snapshots.holds.release(peer);
         let Some(e) = &mut self.ensemble else { return };
         e.leading.served[SyncKind::Diff as usize] += 1;
         e.send_on(&mut cx.fx.peers, link, &Message::Diff { epoch, after });
