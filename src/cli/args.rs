@@ -79,6 +79,15 @@ pub enum Command {
         #[allow(missing_docs, reason = "the fields are documented in Settings")]
         settings: Settings,
     },
+    /// Show where writes spend their time on running servers: a table for each, stage by stage, of the last minute
+    Latency {
+        /// Client addresses
+        #[arg(value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:2181")]
+        servers: Vec<String>,
+        /// Ask again after so many seconds, until Ctrl-C
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+        every: Option<u64>,
+    },
     /// Measure how long a durable write takes on a disk and how parallel ones scale; recommend settings
     ProbeDisk {
         /// A directory on the disk; files of 32 MiB are made in it, and removed
@@ -170,6 +179,14 @@ mod tests {
         assert_eq!(parse("accept-loss d").unwrap(), Command::AcceptLoss { data_dir: "d".into(), log_dir: None });
         let both = Command::AcceptLoss { data_dir: "d".into(), log_dir: Some("l".into()) };
         assert_eq!(parse("accept-loss d --log-dir l").unwrap(), both);
+    }
+
+    #[test]
+    fn asking_servers_where_time_goes() {
+        let latency = |servers: &[&str], every| Command::Latency { servers: servers.iter().map(|s| (*s).to_owned()).collect(), every };
+        assert_eq!(parse("latency").unwrap(), latency(&["127.0.0.1:2181"], None));
+        assert_eq!(parse("latency a:1,b:2 c:3 --every 5").unwrap(), latency(&["a:1", "b:2", "c:3"], Some(5)));
+        assert_eq!(parse("latency --every 0").unwrap_err().exit_code(), 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod check_config;
 pub mod companions;
 pub mod doctor;
 pub mod inspect;
+pub mod latency;
 pub mod local;
 pub mod serve;
 
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> i32 {
             say(if json { report.json() } else { report.table() }.trim_end());
             report.status
         }),
+        Command::Latency { servers, every } => Ok(latency::run(&latency::Plan { servers, every_s: every }, &mut std::io::stdout().lock())),
         Command::ProbeDisk { dir, seconds, json } => crate::runtime::probe_disk(&dir, seconds).map(|probed| probe_ended(probed, json)),
     };
     done.unwrap_or_else(|error| {

@@ -149,6 +149,7 @@ impl Host {
         }
         self.carry_out_disk();
         self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
+        self.note_sent();
         self.fronts.hold(!self.keeper.takes_more());
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         for complaint in self.fronts.take_complaints() {
@@ -213,6 +214,12 @@ impl Host {
             return Some(Ending::Stopped);
         }
         None
+    }
+
+    fn note_sent(&mut self) {
+        if self.keeper.wants_to_know_when_sent() {
+            self.keeper.on_sent(self.prepared.clock.now());
+        }
     }
 
     fn carry_out_disk(&mut self) {

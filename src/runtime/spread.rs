@@ -353,6 +353,9 @@ impl Host {
                 self.fronts[usize::from(front.0)].push(std::mem::take(outbox));
             }
         }
+        if self.keeper.wants_to_know_when_sent() {
+            self.keeper.on_sent(self.prepared.clock.now());
+        }
         self.held.store(!self.keeper.takes_more(), Ordering::Relaxed);
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         if self.keeper.wants_turn() {

@@ -97,11 +97,11 @@ impl Sessions {
         }
     }
 
-    /// The id for a new session; `wall_ms` is milliseconds since 1970.
-    pub fn next_id(&mut self, wall_ms: i64) -> SessionId {
+    /// The id for a new session; `wall_ms` is milliseconds since 1970, `salt` any number that differs from start to start.
+    pub fn next_id(&mut self, wall_ms: i64, salt: u32) -> SessionId {
         loop {
             // Ends: an id is never drawn twice, and there are far fewer sessions than ids.
-            let id = self.ids.draw(wall_ms);
+            let id = self.ids.draw(wall_ms, salt);
             if self.find(id).is_none() {
                 return id;
             }

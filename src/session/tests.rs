@@ -13,7 +13,7 @@ fn options() -> SessionOptions {
 
 fn with_one(now: u64) -> (Sessions, SessionId) {
     let mut sessions = Sessions::new(options());
-    let id = sessions.next_id(1_700_000_000_000);
+    let id = sessions.next_id(1_700_000_000_000, 0);
     sessions.apply_create(MonoMs(now), id, 4000, &PASSWORD);
     (sessions, id)
 }
@@ -28,22 +28,22 @@ fn expired(sessions: &mut Sessions, now: u64) -> Vec<SessionId> {
 fn ids_follow_zookeepers_layout_and_go_up_by_one() {
     let mut ids = SessionIds::new(ServerId(3));
     let wall_ms: i64 = 0x18b_cfe5_6800;
-    let first = ids.draw(wall_ms).0.cast_unsigned();
+    let first = ids.draw(wall_ms, 0).0.cast_unsigned();
     assert_eq!(first, (3 << 56) | ((0x18b_cfe5_6800u64 << 24) >> 8));
-    assert_eq!(ids.draw(wall_ms + 5).0.cast_unsigned(), first + 1);
+    assert_eq!(ids.draw(wall_ms + 5, 0).0.cast_unsigned(), first + 1);
 }
 
 #[test]
 fn ids_never_mark_containers_and_keep_clear_of_what_exists() {
     let mut ids = SessionIds::new(ServerId(128));
-    assert_eq!(ids.draw(0), SessionId(i64::MIN + 1));
+    assert_eq!(ids.draw(0, 0), SessionId(i64::MIN + 1));
     let mut zero = SessionIds::new(ServerId(0));
-    assert_eq!(zero.draw(0), SessionId(1));
+    assert_eq!(zero.draw(0, 0), SessionId(1));
     let mut behind = SessionIds::new(ServerId(1));
     behind.observe(SessionId((1 << 56) | 0x7777_0000));
     behind.observe(SessionId((2 << 56) | 0x9999_0000));
-    assert_eq!(behind.draw(0), SessionId((1 << 56) | 0x7777_0001));
-    assert_eq!(std::mem::size_of_val(&behind.draw(0)), 8);
+    assert_eq!(behind.draw(0, 0), SessionId((1 << 56) | 0x7777_0001));
+    assert_eq!(std::mem::size_of_val(&behind.draw(0, 0)), 8);
 }
 
 #[test]
@@ -93,6 +93,21 @@ fn only_the_right_password_resumes() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_brings_no_id_of_a_forgotten_session() {
+    let mut before = SessionIds::new(ServerId(3));
+    let drawn: Vec<SessionId> = (0..1000).map(|_| before.draw(1_700_000_000_000, 77)).collect();
+    // Only the third of them is still there.
+    for salt in [0x1_0000, 0xffff_ffff, 5000] {
+        let mut after = SessionIds::new(ServerId(3));
+        after.observe(drawn[2]);
+        let next: Vec<SessionId> = (0..1000).map(|_| after.draw(1_600_000_000_000, salt)).collect();
+        assert!(next.iter().all(|id| !drawn.contains(id) && *id > drawn[2]), "{salt}");
+    }
+    let mut same = SessionIds::new(ServerId(3));
+    assert_ne!(same.draw(1_700_000_000_000, 5001), drawn[0], "the same millisecond in another life");
+}
+
+#[test]
 fn a_newer_connection_takes_over() {
     let (mut sessions, id) = with_one(0);
     assert_eq!(sessions.attach(id, 7), None);
@@ -134,7 +149,7 @@ fn expiry_agrees_with_a_plain_model() {
             let known: Vec<SessionId> = model.keys().copied().collect();
             match prng.below(4) {
                 0 => {
-                    let (id, timeout_ms) = (sessions.next_id(1 << 41), prng.between(4000, 40_000) as u32);
+                    let (id, timeout_ms) = (sessions.next_id(1 << 41, 0), prng.between(4000, 40_000) as u32);
                     sessions.apply_create(MonoMs(now), id, timeout_ms, &PASSWORD);
                     model.insert(id, (timeout_ms, (now + u64::from(timeout_ms)) / 2000 * 2000 + 2000));
                 }

@@ -19,6 +19,8 @@ pub enum Word {
     Gtmk,
     Hash,
     Isro,
+    /// Ours: where a write spends its time.
+    Late,
     Mntr,
     Ruok,
     Srst,
@@ -34,7 +36,7 @@ pub enum Word {
 }
 
 /// Each word with the bytes it is sent as.
-const WORDS: [(&[u8; WORD_BYTES], Word); 19] = [
+const WORDS: [(&[u8; WORD_BYTES], Word); 20] = [
     (b"conf", Word::Conf),
     (b"cons", Word::Cons),
     (b"crst", Word::Crst),
@@ -44,6 +46,7 @@ const WORDS: [(&[u8; WORD_BYTES], Word); 19] = [
     (b"gtmk", Word::Gtmk),
     (b"hash", Word::Hash),
     (b"isro", Word::Isro),
+    (b"late", Word::Late),
     (b"mntr", Word::Mntr),
     (b"ruok", Word::Ruok),
     (b"srst", Word::Srst),
@@ -64,9 +67,9 @@ const _: () = assert!((b'c' as usize) << 24 > FRAME_BYTES_MAX);
 
 impl Word {
     /// Every word that has an answer, in alphabetical order; each stands at its own number.
-    pub const ALL: [Word; 18] = {
+    pub const ALL: [Word; 19] = {
         use Word::*;
-        [Conf, Cons, Crst, Dirs, Dump, Envi, Gtmk, Hash, Isro, Mntr, Ruok, Srst, Srvr, Stat, Stmk, Wchc, Wchp, Wchs]
+        [Conf, Cons, Crst, Dirs, Dump, Envi, Gtmk, Hash, Isro, Late, Mntr, Ruok, Srst, Srvr, Stat, Stmk, Wchc, Wchp, Wchs]
     };
 
     /// The word that a fresh connection's first bytes are; `None` for a frame's length, or while fewer than four are there.

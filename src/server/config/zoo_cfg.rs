@@ -16,8 +16,15 @@ pub const SEGMENT_KB_MAX: u64 = 4 << 20;
 /// Fewest snapshots that a purge keeps, as in ZooKeeper.
 pub const SNAP_RETAIN_MIN: u32 = 3;
 /// Words that are answered unless the configuration says otherwise: the cheap ones that change nothing. (ZooKeeper: `srvr` only.)
-pub const WORDS_DEFAULT: WordSet =
-    WordSet::EMPTY.with(Word::Ruok).with(Word::Srvr).with(Word::Mntr).with(Word::Conf).with(Word::Stat).with(Word::Isro).with(Word::Dirs);
+pub const WORDS_DEFAULT: WordSet = WordSet::EMPTY
+    .with(Word::Ruok)
+    .with(Word::Srvr)
+    .with(Word::Mntr)
+    .with(Word::Conf)
+    .with(Word::Stat)
+    .with(Word::Isro)
+    .with(Word::Dirs)
+    .with(Word::Late);
 
 /// How a batch becomes durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

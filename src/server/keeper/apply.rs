@@ -20,6 +20,7 @@ use crate::model::txn::{OpRef, TxnHead};
 use crate::mutant;
 use crate::server::mail::Then;
 use crate::server::note::Level;
+use crate::server::words::latency::Stage;
 use crate::tree::watch::Watches;
 use crate::tree::{ApplySink, Change};
 use crate::wire::client::reply::Reply;
@@ -69,6 +70,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.stats.turns += 1;
         let committed = if mutant!("ack-before-durable") { self.proposed } else { self.committed() };
         self.log.set_committed(committed);
+        self.stages_progress(committed, cx.now);
         while let Some(batch) = self.log.next_applicable(committed) {
             let mut body_len = batch.body().len();
             for record in batch.records() {
@@ -177,6 +179,7 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(conn) = self.conns.get_mut(idx) else { return };
         let Some(Waiting::Write { zxid, xid, kind, received_ns }) = conn.queue.pop_front() else { return };
         let took_ms = latency_ms(cx.now, received_ns);
+        self.stages.record(Stage::Write, cx.now.mono_ns.saturating_sub(received_ns));
         if took_ms >= self.options.slow_request_ms {
             let (name, peer) = (write_name(&kind), conn.peer);
             cx.fx.note(Level::Warn, format!("slow request: {name} of {peer} ({zxid}) took {took_ms} ms from receipt to apply"));

@@ -90,12 +90,17 @@ impl<M: BatchMemory> Keeper<M> {
         replies::close(&mut self.conns, cx.fx, idx);
     }
 
+    /// An id that no session has, and most likely none had when the clock was here before.
+    pub(super) fn draw_session(&mut self, now: Now) -> SessionId {
+        self.sessions.next_id(now.wall_ms, self.session_salt)
+    }
+
     fn new_session(&mut self, cx: &mut Cx<'_, M>, idx: u32, connect: &Connect<'_>, received_ns: u64) {
         if self.duty() == Duty::Decide && self.refuses_writes() {
             return self.hang_up(cx, idx, "no session can be created while the log takes no writes");
         }
         let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
-        let session = self.sessions.next_id(cx.now.wall_ms);
+        let session = self.draw_session(cx.now);
         let mut password = [0; PASSWORD_BYTES];
         self.prng.fill(&mut password);
         let kind = WriteKind::Session { with_read_only: connect.read_only.is_some() };

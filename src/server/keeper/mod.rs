@@ -30,6 +30,7 @@ use conns::{Conns, Due};
 use ensemble::{Ensemble, EnsembleOptions};
 use hashbrown::HashMap;
 use snapshots::Snapshots;
+use stages::Stages;
 use stats::Stats;
 use std::collections::VecDeque;
 
@@ -42,6 +43,7 @@ mod reads;
 mod replies;
 mod retention;
 mod snapshots;
+mod stages;
 pub mod stats;
 mod upkeep;
 #[cfg(test)]
@@ -152,10 +154,13 @@ pub struct Keeper<M: BatchMemory> {
     /// The same as the tree's position.
     applied: Zxid,
     prng: Prng,
+    /// For the ids of new sessions.
+    session_salt: u32,
     ops: OpBuf,
     scratch: Vec<u8>,
     snapshots: Snapshots,
     stats: Stats,
+    stages: Stages,
     words: words::Words,
     complaints: RateLimit,
     next_reap: MonoMs,
@@ -211,12 +216,14 @@ impl<M: BatchMemory> Keeper<M> {
             conns: Conns::default(),
             joining: HashMap::new(),
             gates: VecDeque::new(),
+            session_salt: prng.stream("session ids").next_u64() as u32,
             proposed: applied,
             applied,
             prng,
             ops: OpBuf::default(),
             scratch: Vec::new(),
             stats: Stats::default(),
+            stages: Stages::new(applied, now),
             words: words::Words::new(now),
             complaints: RateLimit::default(),
             stopping: false,
@@ -250,6 +257,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.step_snapshot(cx);
         self.flush_forward(cx);
         self.log.submit(&mut cx.fx.disk);
+        self.stages_take_in(cx.now);
         self.end_ensemble_turn(cx);
         self.look_for_fault(cx);
     }

@@ -9,6 +9,7 @@ use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
 use crate::model::request::Request;
 use crate::model::watch_kind::WatchMode;
+use crate::server::words::latency::Stage;
 use crate::tree::{NodeId, Tree};
 use crate::wire::client::decode::decode_request;
 use crate::wire::client::reply::Reply;
@@ -36,6 +37,7 @@ impl<M: BatchMemory> Keeper<M> {
     /// Carries out one read and sends its answer.
     pub(super) fn execute(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         let zxid = self.applied;
+        self.stages.record(Stage::Read, cx.now.mono_ns.saturating_sub(received_ns));
         let Ok(request) = decode_request(op, body) else {
             let head = Answer::error(xid, zxid, ErrorCode::MarshallingError, received_ns);
             return replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |_| {});

@@ -16,6 +16,7 @@ impl<M: BatchMemory> Keeper<M> {
     pub fn on_tick(&mut self, cx: &mut Cx<'_, M>) {
         self.log.on_tick(cx.now.mono, &mut cx.fx.disk);
         self.note_fullness(cx);
+        self.stages_tick(cx.now);
         self.end_holds(cx);
         self.zab_step(cx, Input::Tick);
         self.report_touched(cx);

@@ -13,6 +13,7 @@ use crate::server::config::{Config, Ensemble};
 use crate::server::words::dump::{Deadline, DumpConn, SessionNodes, SessionsShown};
 use crate::server::words::ensemble::Positions;
 use crate::server::words::facts::{Latency, built};
+use crate::server::words::latency::{self, Stage};
 use crate::server::words::mntr::{self, MntrFacts, Number, Summary};
 use crate::server::words::simple::{self, ConfFacts, DirSizes, EnsembleConf, EnviFacts};
 use crate::server::words::{ConnFacts, ServerFacts, SessionFacts, Version, Word, WordSet, dump, refusal, status, watches};
@@ -202,6 +203,10 @@ impl<M: BatchMemory> Keeper<M> {
             Word::Dump => self.dump(&mut out, cx.now),
             Word::Envi => simple::envi(&mut out, &self.envi_facts(&self.options.words.version().text())),
             Word::Hash => simple::hash(&mut out, self.words.digests.iter().copied()),
+            Word::Late => {
+                let (window_ms, figures) = self.stages.figures(cx.now.mono);
+                latency::late(&mut out, self.mode(), window_ms, &figures);
+            }
             Word::Mntr => mntr::mntr(&mut out, &self.mntr_facts(cx.now)),
             Word::Wchs => {
                 let counts = self.watches.counts();
@@ -307,7 +312,6 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// Alone, what is durable is committed.
     fn positions(&self) -> Positions {
         let progress = self.log.progress();
         let durable = self.log.durable_zxid();
@@ -316,7 +320,7 @@ impl<M: BatchMemory> Keeper<M> {
             accepted: Zxid(progress.accepted()),
             submitted: Zxid(progress.submitted()),
             durable,
-            committed: durable,
+            committed: self.committed(),
             applied: self.applied,
         }
     }
@@ -382,7 +386,8 @@ impl<M: BatchMemory> Keeper<M> {
             gauges: self.gauges(now),
             counters: self.counters(),
             basic: self.summaries(),
-            advanced: mntr::AdvancedSummaries::default(),
+            advanced: self.ranks(),
+            stages: self.stages.figures(now.mono).1,
             positions: Some(self.positions()),
             ensemble: self.ensemble_facts(now.mono),
         }
@@ -433,6 +438,17 @@ impl<M: BatchMemory> Keeper<M> {
             stale_sessions_expired: Some(stats.sessions_expired),
             sync_processor_request_queued: Some(proposed),
             ..mntr::Counters::default()
+        }
+    }
+
+    fn ranks(&self) -> mntr::AdvancedSummaries {
+        mntr::AdvancedSummaries {
+            updatelatency: self.stages.percentiles(Stage::Write),
+            readlatency: self.stages.percentiles(Stage::Read),
+            prep_processor_queue_time_ms: self.stages.percentiles(Stage::Prepare),
+            sync_processor_queue_time_ms: self.stages.percentiles(Stage::Submit),
+            sync_processor_queue_flush_time_ms: self.stages.percentiles(Stage::Sync),
+            ..mntr::AdvancedSummaries::default()
         }
     }
 

@@ -13,6 +13,7 @@ use crate::model::op_code::OpCode;
 use crate::model::request::{CreateOp, Request};
 use crate::model::txn::TxnHead;
 use crate::prep::{Asker, Refusal};
+use crate::server::words::latency::Stage;
 use crate::wire::client::decode::decode_request;
 use crate::zab::Role;
 
@@ -22,6 +23,7 @@ const BATCHES_HELD_HARD_MAX: usize = 900;
 
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn on_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
+        self.stages.record(Stage::Prepare, cx.now.mono_ns.saturating_sub(received_ns));
         let verdict = match decode_request(op, body) {
             Err(_) => Err(Refused::Code(ErrorCode::MarshallingError)),
             Ok(request) if self.duty() == Duty::Forward => {

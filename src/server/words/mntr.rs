@@ -5,6 +5,7 @@
 
 use super::ensemble::{EnsembleFacts, Positions};
 use super::facts::{Mode, Version};
+use super::latency::{self, StageFigures};
 use super::text::{average, java_double, put};
 
 /// Declares a struct of metrics whose names are those of its fields.
@@ -233,6 +234,23 @@ impl Summary {
         }
     }
 
+    /// Observes `value` so many times.
+    pub fn record_n(&mut self, value: u64, count: u64) {
+        *self = self.with(&Summary::of_n(value, count));
+    }
+
+    /// Of `count` times the same.
+    #[must_use]
+    pub fn of_n(value: u64, count: u64) -> Summary {
+        Summary::of(value, value, count, value.saturating_mul(count)).unwrap_or_default()
+    }
+
+    /// Lowest; 0 before the first.
+    #[must_use]
+    pub fn min(&self) -> u64 {
+        self.min
+    }
+
     /// How many were observed.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -284,6 +302,8 @@ pub struct MntrFacts<'a> {
     pub advanced: AdvancedSummaries,
     /// Where the server stands in the history.
     pub positions: Option<Positions>,
+    /// Where a write spends its time.
+    pub stages: Vec<StageFigures>,
     /// Its part in an ensemble; `None` of a standalone server.
     pub ensemble: Option<EnsembleFacts>,
 }
@@ -320,6 +340,7 @@ pub fn mntr(out: &mut Vec<u8>, facts: &MntrFacts<'_>) {
     // Ours, at the end; a number, because tools convert every value.
     out.extend_from_slice(b"zk_ringkeeper\t1\n");
     facts.positions.inspect(|positions| positions.own_lines(out));
+    latency::own_lines(out, &facts.stages);
     ensemble.inspect(|e| e.own_lines(out));
 }
 

@@ -6,6 +6,7 @@
 pub mod dump;
 pub mod ensemble;
 pub mod facts;
+pub mod latency;
 pub mod mntr;
 pub mod simple;
 pub mod status;

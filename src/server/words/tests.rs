@@ -190,6 +190,7 @@ pub(super) fn metrics() -> MntrFacts<'static> {
         basic: mntr::BasicSummaries::default(),
         advanced: mntr::AdvancedSummaries::default(),
         positions: None,
+        stages: Vec::new(),
         ensemble: None,
     };
     facts.gauges.znode_count = Some(Number::Whole(5));

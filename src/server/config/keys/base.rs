@@ -20,7 +20,7 @@ pub(super) const KEYS: &[Key] = &[
     honoured(
         "4lw.commands.whitelist",
         Kind::Words,
-        "ruok,srvr,mntr,conf,stat,isro,dirs",
+        "ruok,srvr,mntr,conf,stat,isro,dirs,late",
         "four-letter words that are answered; * for all; srvr always is",
     ),
     honoured(

@@ -46,7 +46,7 @@ impl<M: BatchMemory> Keeper<M> {
             return self.hang_up(cx, idx, "this server has no leader: a session of the ensemble can't go on here");
         }
         let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
-        let session = self.sessions.next_id(cx.now.wall_ms);
+        let session = self.draw_session(cx.now);
         let mut password = [0; PASSWORD_BYTES];
         self.prng.fill(&mut password);
         let Some(conn) = self.conns.get_mut(idx) else { return };

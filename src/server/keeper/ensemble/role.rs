@@ -12,6 +12,7 @@ impl<M: BatchMemory> Keeper<M> {
         if let Some(e) = &mut self.ensemble {
             e.since.enter(role, e.zab.election_ms(), cx.now.mono);
         }
+        self.stages.begin_at(self.log.tail().zxid);
         match role {
             Role::Looking => {
                 cx.fx.note(Level::Info, format!("looking for a leader: {why}"));
