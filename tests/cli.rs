@@ -209,6 +209,27 @@ fn cli_local_hands_on_what_its_server_says_and_ends_it() {
 }
 
 #[test]
+fn cli_latency_shows_the_stages_of_a_server_and_explains_a_refusal() {
+    let asked = |server: &Server, more: &[&str]| {
+        let address = format!("127.0.0.1:{}", server.port);
+        let output = Command::new(PROGRAM).arg("latency").arg(&address).args(more).output().expect("the program starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).replace(&address, "S"))
+    };
+    let server = Server::start(Place::new("").serve(&[]));
+    let (status, text) = asked(&server, &[]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(
+        text.starts_with("S: mode standalone, the last ") && text.contains("\nsync ") && text.contains("handed to the disk > durable here"),
+        "{text}"
+    );
+    drop(server);
+    let closed = Server::start(Place::new("4lw.commands.whitelist=ruok").serve(&[]));
+    let (status, text) = asked(&closed, &["127.0.0.1:1"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("Add `late` to 4lw.commands.whitelist") && text.contains("127.0.0.1:1: can't be asked"), "{text}");
+}
+
+#[test]
 fn cli_check_config_starts_nothing() {
     let place = Place::new("tickTime=1000");
     let output =

@@ -6,7 +6,7 @@
 
 use super::{complain, say};
 use crate::base::fatal::{Fatal, FatalError};
-use crate::runtime::{ChildEvent, ChildSpec, Others, run_children};
+use crate::runtime::{ChildEvent, ChildSpec, Others, once_all_serve, run_children};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
@@ -41,12 +41,15 @@ pub fn run(plan: &Plan) -> Result<i32, FatalError> {
     let dir = prepare(plan)?;
     let program = std::env::current_exe().map_err(|e| FatalError::new(Fatal::Directory, format!("this program can't be found: {e}")))?;
     let connect: Vec<String> = (1..=plan.servers).map(|id| format!("127.0.0.1:{}", ports(plan, id)[0])).collect();
-    let connect = connect.join(",");
     let children: Vec<ChildSpec> = (1..=plan.servers).map(|id| child(&dir, id, &plan.defines)).collect();
     complain(&format!("ringkeeper local: starting {} servers in {}; Ctrl-C ends them all", plan.servers, dir.display()));
     run_children(&program, &children, &mut |event| match event {
         ChildEvent::Line { child, text } => complain(&format!("{} | {text}", children[child].name)),
-        ChildEvent::AllReady => say(&format!("ringkeeper local ready connect={connect} dir={}", dir.display())),
+        // Their ports are open; a leader comes after that.
+        ChildEvent::AllReady => {
+            let line = format!("ringkeeper local ready connect={} dir={}", connect.join(","), dir.display());
+            once_all_serve(connect.clone(), move || say(&line));
+        }
         ChildEvent::Ended { child, how, others } => {
             let then = match others {
                 Others::GoOn => "; the others go on. Start all anew to have it back",

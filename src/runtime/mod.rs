@@ -5,6 +5,7 @@
 //! after all that were ready, in a fixed order: completions, commit, apply, close the batch, submit the disk write, answer.
 
 mod aside;
+mod ask;
 mod backlog;
 mod boot;
 mod children;
@@ -30,6 +31,7 @@ mod signals;
 mod spread;
 mod wake;
 
+pub use ask::{again_every, once_all_serve, word as ask_word};
 pub use boot::{Started, serve};
 pub use children::{ChildEvent, ChildSpec, Others, end_with_parent, run_children};
 pub use files::{DiskFiles, Roots};

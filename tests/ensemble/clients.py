@@ -12,7 +12,7 @@ from systems import host
 import session as raw
 from session import wire
 
-BASELINE_S, LOSS_S = 2.5, 4.0
+BASELINE_S, LOSS_S, AFTER_S = 2.5, 4.0, 1.0
 SYNC_PAIRS, SYNC_PAIRS_FULL = 400, 2000
 
 
@@ -32,13 +32,17 @@ def lose_follower(lab, lose, bring_back, left_behind=False):
         behind.others_commit()
     time.sleep(LOSS_S)
     back = time.monotonic()
-    failed = lab.history.unanswered(before, back - 1, others)
+    bring_back(victim, behind)
+    lab.ensemble.await_serving([victim])
+    time.sleep(AFTER_S)
+    end = time.monotonic()
+    failed = lab.history.unanswered(before, end - 1, others)
     if failed:
         lab.find("failed-write", f"{len(failed)} writes sent to the others got no answer")
-    baseline, during = lab.p99_ms(before, lost, others), lab.p99_ms(lost, back, others)
-    worst = lab.history.latencies(lost, back, others)
-    lab.note(f"p99 {baseline:.0f} ms before, {during:.0f} ms without it ({during / baseline:.1f} ×), slowest {worst[-1] * 1000:.0f} ms")
-    bring_back(victim, behind)
+    baseline, without, returning, whole = (lab.p99_ms(*times, others) for times in ((before, lost), (lost, back), (back, end), (lost, end)))
+    worst = lab.history.latencies(lost, end, others)[-1] * 1000
+    lab.note(f"p99 {baseline:.0f} ms before, {without:.0f} ms without it, {returning:.0f} ms while it comes back "
+             f"({whole / baseline:.1f} × in all), slowest {worst:.0f} ms")
     lab.settle()
 
 

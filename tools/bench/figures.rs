@@ -92,6 +92,18 @@ pub struct Figures {
     pub rest_of_machine_cpu_us_per_op: f64,
     /// Context switches of the named processes for each reply.
     pub server_switches_per_op: f64,
+    /// System calls of the named processes for each reply; `None` where they weren't counted.
+    #[serde(default)]
+    pub server_syscalls_per_op: Option<f64>,
+    /// Writes that the servers' device ended for each reply; everything on the machine counts.
+    #[serde(default)]
+    pub device_writes_per_op: Option<f64>,
+    /// Bytes of them.
+    #[serde(default)]
+    pub device_bytes_per_op: Option<f64>,
+    /// Flushes that it ended.
+    #[serde(default)]
+    pub device_flushes_per_op: Option<f64>,
     /// Memory of the named processes at the end.
     pub server_rss_kib: u64,
     /// CPU time of the generator for each reply.
@@ -113,6 +125,9 @@ impl Figures {
         self.server_cpu_us_per_op = used.servers_us.map(per_op);
         self.rest_of_machine_cpu_us_per_op = per_op(used.machine_us.saturating_sub(used.generator_us));
         self.server_switches_per_op = per_op(used.servers_switches);
+        self.device_writes_per_op = used.device.map(|device| per_op(device.writes));
+        self.device_bytes_per_op = used.device.map(|device| per_op(device.written_bytes));
+        self.device_flushes_per_op = used.device.map(|device| per_op(device.flushes));
         self.server_rss_kib = used.servers_rss_kib;
         self.generator_cpu_us_per_op = per_op(used.generator_us);
         self.generator_busy = used.generator_us as f64 / 1e6 / self.seconds;
@@ -169,6 +184,14 @@ impl fmt::Display for Figures {
                 writeln!(f, "server       {us:.2} µs/op of CPU, {switches:.3} context switches/op, {mib} MiB")?;
             }
             None => writeln!(f, "server       unknown (name its processes with --pid)")?,
+        }
+        if let Some(calls) = self.server_syscalls_per_op {
+            writeln!(f, "             {calls:.3} system calls/op")?;
+        }
+        if let (Some(writes), Some(bytes), Some(flushes)) =
+            (self.device_writes_per_op, self.device_bytes_per_op, self.device_flushes_per_op)
+        {
+            writeln!(f, "device       {writes:.4} writes/op, {bytes:.0} bytes/op, {flushes:.4} flushes/op; of everything on the machine")?;
         }
         let rest = self.rest_of_machine_cpu_us_per_op;
         writeln!(f, "machine      {rest:.2} µs/op of CPU, everything but the generator")?;

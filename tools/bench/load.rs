@@ -13,7 +13,8 @@ use crate::arrivals::{Arrivals, Schedule};
 use crate::figures::Figures;
 use crate::progress::Progress;
 use crate::session::Session;
-use crate::usage::Usage;
+use crate::syscalls::Syscalls;
+use crate::usage::{Usage, Watched};
 use crate::workload::Workload;
 use record::Latencies;
 use ringkeeper::base::prng::Prng;
@@ -27,8 +28,10 @@ use std::time::{Duration, Instant};
 pub struct Plan {
     /// HOST:PORT of each server; the sessions are spread over them.
     pub servers: Vec<String>,
-    /// Processes of the servers, for their CPU time.
-    pub pids: Vec<u32>,
+    /// Processes and device of the servers, for what they use.
+    pub watched: Watched,
+    /// Whether to count system calls too, in a closed loop, for a while behind the time that counts.
+    pub count_syscalls: bool,
     /// Connections.
     pub sessions: usize,
     /// Requests in flight of each.
@@ -55,6 +58,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 const LAST_REPLIES_MAX: Duration = Duration::from_secs(10);
 /// Longest time that counts.
 pub const MEASURED_MAX: Duration = Duration::from_secs(24 * 3600);
+/// For so long system calls are counted.
+const SYSCALLS_TIME: Duration = Duration::from_secs(1);
 /// Sockets that one wait reports at most.
 const EVENTS_MAX: usize = 256;
 /// Requests of an open loop that are started between two looks at the sockets.
@@ -77,11 +82,14 @@ pub fn run(plan: &Plan) -> Result<Figures, Failure> {
         Some(arrivals) => load.open_loop(plan, arrivals)?,
     };
     let latencies = std::mem::replace(&mut load.latencies, Latencies::new()?);
+    let syscalls = if plan.count_syscalls && plan.arrivals.is_none() { load.syscalls_per_op(&plan.watched)? } else { None };
     load.drain()?;
     if plan.clean_up {
         load.clean_up(plan)?;
     }
-    latencies.figures(plan, measured, &used)
+    let mut figures = latencies.figures(plan, measured, &used)?;
+    figures.server_syscalls_per_op = syscalls;
+    Ok(figures)
 }
 
 /// All sessions under load.
@@ -120,14 +128,24 @@ impl Load {
         self.start(plan.outstanding, Next::Ask)?;
         self.go_on_for(plan.warmup)?;
         self.latencies = Latencies::new()?;
-        let (began, before) = (Instant::now(), Usage::now(&plan.pids)?);
+        let (began, before) = (Instant::now(), Usage::now(&plan.watched)?);
         self.latencies.count_from(self.now_ns());
         let mut progress = Progress::new(plan.measured);
         while began.elapsed() < plan.measured {
             self.turn(Next::Ask, WAIT_MAX_NS)?;
             progress.show(|| self.latencies.progress());
         }
-        Ok((began.elapsed(), Usage::now(&plan.pids)?.since(&before)))
+        Ok((began.elapsed(), Usage::now(&plan.watched)?.since(&before)))
+    }
+
+    /// Goes on for a moment while the servers' system calls are counted. `None` where they can't be.
+    fn syscalls_per_op(&mut self, watched: &Watched) -> Result<Option<f64>, Failure> {
+        self.latencies.count_from(self.now_ns());
+        let Some(counting) = Syscalls::of(&watched.pids) else { return Ok(None) };
+        self.go_on_for(SYSCALLS_TIME)?;
+        let calls = counting.count();
+        let replies = self.latencies.count();
+        Ok((replies > 0).then(|| calls as f64 / replies as f64))
     }
 
     fn open_loop(&mut self, plan: &Plan, arrivals: Arrivals) -> Result<(Duration, Usage), Failure> {
@@ -142,13 +160,13 @@ impl Load {
         while self.now_ns() < counts_ns {
             self.open_turn(&mut open, counts_ns)?;
         }
-        let before = Usage::now(&plan.pids)?;
+        let before = Usage::now(&plan.watched)?;
         let mut progress = Progress::new(plan.measured);
         while self.now_ns() < end_ns {
             self.open_turn(&mut open, end_ns)?;
             progress.show(|| self.latencies.progress());
         }
-        let used = Usage::now(&plan.pids)?.since(&before);
+        let used = Usage::now(&plan.watched)?.since(&before);
         // What was meant for the time that counts is served late, if at all, but counts.
         let last_ns = end_ns + LAST_REPLIES_MAX.as_nanos() as u64;
         let is_done = |load: &Load, open: &Open| open.schedule.next_ns() >= end_ns && load.sessions.iter().all(|s| s.waiting() == 0);

@@ -9,6 +9,7 @@
 mod arrivals;
 mod brake;
 mod compare;
+mod device;
 mod ensemble;
 #[cfg(test)]
 mod fake_server;
@@ -21,16 +22,19 @@ mod report;
 mod scenario;
 mod servers;
 mod session;
+mod syscalls;
 mod usage;
 mod workload;
 mod zookeeper;
 
 use arrivals::Arrivals;
 use clap::{Parser, Subcommand};
+use device::Device;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use usage::Watched;
 use workload::Workload;
 
 /// A reason to stop, as a sentence for the person at the terminal.
@@ -65,6 +69,19 @@ struct Target {
     /// Process of a server, for its CPU time; may be given several times.
     #[arg(long = "pid")]
     pids: Vec<u32>,
+    /// A directory on the device that the servers write to, for its counters.
+    #[arg(long, value_name = "DIR")]
+    device_of: Option<PathBuf>,
+}
+
+impl Target {
+    fn watched(&self) -> Result<Watched, Failure> {
+        let device = match &self.device_of {
+            None => None,
+            Some(dir) => Some(Device::of(dir).ok_or_else(|| format!("{} lies on no block device with counters", dir.display()))?),
+        };
+        Ok(Watched { pids: self.pids.clone(), device })
+    }
 }
 
 #[derive(clap::Args)]
@@ -126,7 +143,8 @@ fn main() -> ExitCode {
 fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let figures = load::run(&load::Plan {
         servers: arguments.target.connect.clone(),
-        pids: arguments.target.pids.clone(),
+        watched: arguments.target.watched()?,
+        count_syscalls: true,
         sessions: arguments.sessions,
         outstanding: arguments.outstanding,
         workload: arguments.workload,

@@ -6,6 +6,7 @@
 //! says little.
 
 use crate::Failure;
+use crate::device::{Counters, Device};
 use std::fs;
 
 /// Fields of `/proc/PID/stat` after the command's closing parenthesis, from 0: utime and stime.
@@ -13,6 +14,15 @@ const UTIME_FIELD: usize = 11;
 const STIME_FIELD: usize = 12;
 /// Fields of the first line of `/proc/stat` that are no work: idle, iowait, steal (guest time is part of user time).
 const IDLE_FIELDS: [usize; 5] = [3, 4, 7, 8, 9];
+
+/// What is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// The servers' processes.
+    pub pids: Vec<u32>,
+    /// The device that they write to, if it is known.
+    pub device: Option<Device>,
+}
 
 /// What was used up to one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,15 +39,18 @@ pub struct Usage {
     pub generator_waited_us: u64,
     /// CPU time of everything on the machine.
     pub machine_us: u64,
+    /// What the device had done, of everything on the machine.
+    pub device: Option<Counters>,
 }
 
 impl Usage {
     /// Reads all of it.
-    pub fn now(pids: &[u32]) -> Result<Usage, Failure> {
+    pub fn now(watched: &Watched) -> Result<Usage, Failure> {
         let (generator_us, generator_waited_us) = thread_us()?;
         let machine_us = machine_us(&read("/proc/stat")?).ok_or("/proc/stat isn't as expected")?;
-        let mut usage = Usage { generator_us, generator_waited_us, machine_us, ..Usage::default() };
-        for pid in pids {
+        let device = watched.device.as_ref().map(Device::counters).transpose()?;
+        let mut usage = Usage { generator_us, generator_waited_us, machine_us, device, ..Usage::default() };
+        for pid in &watched.pids {
             usage.servers_us = Some(usage.servers_us.unwrap_or(0) + process_us(*pid)?);
             usage.servers_switches += switches(*pid)?;
             usage.servers_rss_kib += number_after(&read(&format!("/proc/{pid}/status"))?, "VmRSS:").unwrap_or(0);
@@ -55,6 +68,7 @@ impl Usage {
             generator_us: self.generator_us.saturating_sub(earlier.generator_us),
             generator_waited_us: self.generator_waited_us.saturating_sub(earlier.generator_waited_us),
             machine_us: self.machine_us.saturating_sub(earlier.machine_us),
+            device: self.device.zip(earlier.device).map(|(now, then)| now.since(&then)),
         }
     }
 }
@@ -132,7 +146,7 @@ mod tests {
         assert_eq!(machine_us("cpu  10 1 5 1000 7 2 3 50 9 9\ncpu0 1\n"), Some(21 * tick_us()));
         assert_eq!(process_ticks("nonsense"), None);
         assert_eq!(number_after("VmPeak:\t 9 kB\nVmRSS:\t  123 kB\n", "VmRSS:"), Some(123));
-        let usage = Usage::now(&[std::process::id()]).expect("this process exists");
+        let usage = Usage::now(&Watched { pids: vec![std::process::id()], device: None }).expect("this process exists");
         assert!(usage.servers_us.is_some() && usage.machine_us > 0 && usage.servers_rss_kib > 0 && usage.servers_switches > 0);
     }
 }

@@ -193,6 +193,19 @@ fn await_note(events: &Receiver<Event>, server: u8, part: &str) -> String {
     }
 }
 
+/// The first lines of servers 1 and 2 that contain `part`, whichever comes first; a line isn't said again at once.
+fn await_both_notes(events: &Receiver<Event>, part: &str) -> (String, String) {
+    let mut lines = [None, None];
+    while lines.iter().any(Option::is_none) {
+        match events.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {part:?}; but {lines:?}")) {
+            Event::Note(id, text) if text.contains(part) => drop(lines[usize::from(id) - 1].get_or_insert(text)),
+            _ => {}
+        }
+    }
+    let [one, two] = lines.map(Option::unwrap);
+    (one, two)
+}
+
 /// `servers` with all lanes between them up.
 fn connected(ids: &[u8], host: &str) -> (Vec<Server>, Receiver<Event>, Membership) {
     let membership = membership(ids, host);
@@ -325,8 +338,7 @@ fn servers_of_two_ensembles_refuse_each_other_with_the_same_words() {
     let one = Server::start(1, &membership, 7, &sender);
     await_all(&events, vec![Event::Started(1, Ok(()))]);
     let _two = Server::start(2, &membership, 8, &sender);
-    let here = await_note(&events, 1, "these never mix");
-    let there = await_note(&events, 2, "these never mix");
+    let (here, there) = await_both_notes(&events, "these never mix");
     let reason = here.split_once(": ").unwrap().1;
     assert!(there.ends_with(reason) && there.contains("ends the connection"), "{here}\n{there}");
     one.order(Order::SetCluster(ClusterId(8)));

@@ -4,11 +4,13 @@ use super::rows::{Load, READS_ALONE_P99_US, Row, SYNC_P50_US, Work};
 use super::state::Setup;
 use crate::arrivals::Arrivals;
 use crate::brake::Brake;
+use crate::device::Device;
 use crate::ensemble::{Ensemble, Recipes, System};
 use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::load::{self, Plan};
 use crate::scenario;
+use crate::usage::Watched;
 use crate::workload::Workload;
 use crate::{Failure, seconds};
 use std::path::PathBuf;
@@ -80,7 +82,7 @@ impl Bench {
         match work {
             Work::Closed(load) => {
                 self.condition(ensemble, &load)?;
-                load::run(&self.plan(ensemble, &load))
+                load::run(&Plan { count_syscalls: true, ..self.plan(ensemble, &load) })
             }
             Work::WithReadsAlone(load) => {
                 self.condition(ensemble, &load)?;
@@ -99,7 +101,7 @@ impl Bench {
                 self.condition(ensemble, &BUSY)?;
                 let plan = scenario::Plan {
                     servers: ensemble.addresses(),
-                    pids: ensemble.pids(),
+                    watched: self.watched(ensemble),
                     sessions: (sessions / self.scale_down).max(1),
                     size,
                     measured: self.measured,
@@ -110,10 +112,15 @@ impl Bench {
         }
     }
 
+    fn watched(&self, ensemble: &Ensemble) -> Watched {
+        Watched { pids: ensemble.pids(), device: Device::of(&self.work_dir) }
+    }
+
     fn plan(&self, ensemble: &Ensemble, load: &Load) -> Plan {
         Plan {
             servers: ensemble.addresses(),
-            pids: ensemble.pids(),
+            watched: self.watched(ensemble),
+            count_syscalls: false,
             sessions: load.sessions,
             outstanding: load.outstanding,
             workload: load.workload,

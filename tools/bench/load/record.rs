@@ -82,9 +82,14 @@ impl Latencies {
         }
     }
 
+    /// Replies that count.
+    pub fn count(&self) -> u64 {
+        self.reads.len() + self.writes.len()
+    }
+
     /// Replies so far.
     pub fn progress(&self) -> String {
-        let replies = self.reads.len() + self.writes.len();
+        let replies = self.count();
         let slowest_ns = self.reads.max().max(self.writes.max());
         format!("{replies} replies, the slowest {:.1} ms", slowest_ns as f64 / 1e6)
     }

@@ -4,7 +4,8 @@ use crate::fake_server::{self, Fault};
 fn plan(server: String, workload: &str) -> Plan {
     Plan {
         servers: vec![server.clone(), server],
-        pids: vec![std::process::id()],
+        watched: Watched { pids: vec![std::process::id()], device: None },
+        count_syscalls: false,
         sessions: 3,
         outstanding: 5,
         workload: workload.parse().expect("a workload"),

@@ -42,7 +42,8 @@ pub fn values(plan: &Plan) -> Result<Vec<Figures>, Failure> {
 fn measure(plan: &Plan, workload: Workload, outstanding: usize, value_bytes: usize) -> Result<Figures, Failure> {
     load::run(&load::Plan {
         servers: plan.servers.clone(),
-        pids: plan.pids.clone(),
+        watched: plan.watched.clone(),
+        count_syscalls: false,
         sessions: plan.sessions,
         outstanding,
         workload,

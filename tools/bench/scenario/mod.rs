@@ -11,6 +11,7 @@ mod storms;
 
 use crate::figures::Figures;
 use crate::host::Host;
+use crate::usage::Watched;
 use crate::{Failure, Target, print_figures, seconds};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -52,8 +53,8 @@ pub enum Scenario {
 pub struct Plan {
     /// HOST:PORT of each server; the sessions are spread over them.
     pub servers: Vec<String>,
-    /// Processes of the servers.
-    pub pids: Vec<u32>,
+    /// Processes and device of the servers.
+    pub watched: Watched,
     /// Sessions.
     pub sessions: usize,
     /// What the scenario says.
@@ -167,7 +168,7 @@ pub fn run(arguments: &ScenarioArguments) -> Result<(), Failure> {
         let (sessions, size) = scenario.defaults(arguments.tiny);
         let plan = Plan {
             servers: arguments.target.connect.clone(),
-            pids: arguments.target.pids.clone(),
+            watched: arguments.target.watched()?,
             sessions: arguments.sessions.unwrap_or(sessions),
             size: arguments.size.unwrap_or(size),
             measured: seconds(if arguments.tiny { arguments.seconds.min(0.3) } else { arguments.seconds })?,

@@ -128,7 +128,7 @@ impl Meter {
     /// The time that counts begins.
     pub fn begin(plan: &Plan) -> Result<Meter, Failure> {
         let latencies = Histogram::new_with_bounds(100, LATENCY_NS_MAX, 3).map_err(|e| e.to_string())?;
-        Ok(Meter { before: Usage::now(&plan.pids)?, latencies, operations: None, began: Instant::now() })
+        Ok(Meter { before: Usage::now(&plan.watched)?, latencies, operations: None, began: Instant::now() })
     }
 
     /// Since the beginning.
@@ -148,7 +148,7 @@ impl Meter {
 
     /// What came out.
     pub fn end(self, plan: &Plan, name: &str, extra: &[(&str, f64)]) -> Result<Figures, Failure> {
-        let (elapsed, used) = (self.began.elapsed(), Usage::now(&plan.pids)?.since(&self.before));
+        let (elapsed, used) = (self.began.elapsed(), Usage::now(&plan.watched)?.since(&self.before));
         let latency = Latency::of(&self.latencies).ok_or("nothing came to its end in the time that counts")?;
         let operations = self.operations.unwrap_or(latency.count);
         let mut figures = Figures {
