@@ -68,6 +68,8 @@ pub struct World {
     faults_left: u8,
     partitions: u64,
     stage: Stage,
+    /// When whatever was committed must be everywhere.
+    settle_until_ms: u64,
     verdict: Option<Verdict>,
     digests: BTreeMap<Zxid, u64>,
 }
@@ -132,6 +134,7 @@ impl World {
             faults_left: options.faults,
             partitions: 0,
             stage: Stage::Work,
+            settle_until_ms: 0,
             verdict: None,
             digests: BTreeMap::new(),
             options,

@@ -9,6 +9,10 @@ use crate::sim::{checks, watching};
 
 /// Time in which an ensemble without faults must serve everybody again.
 const CONVERGE_MS: u64 = 15_000;
+/// Time in which every server must have what is committed, once nobody writes: slow disks make segments one step after the other.
+const SETTLE_MS: u64 = 10_000;
+/// Between two looks at that.
+const LOOK_US: u64 = 1_000_000;
 
 impl World {
     pub(super) fn quiet_begins(&mut self) {
@@ -33,12 +37,17 @@ impl World {
             return Err(format!("client {} couldn't write anything after all faults were over", client.id));
         }
         self.stage = Stage::Over;
-        self.agenda.after(1_000_000, Event::Finish);
+        self.settle_until_ms = self.agenda.now_ms() + SETTLE_MS;
+        self.agenda.after(LOOK_US, Event::Finish);
         Ok(())
     }
 
     pub(super) fn finish(&mut self) -> Result<(), String> {
         if self.nodes.len() > 1 {
+            if !self.has_settled() && self.agenda.now_ms() < self.settle_until_ms {
+                self.agenda.after(LOOK_US, Event::Finish);
+                return Ok(());
+            }
             return self.finish_ensemble();
         }
         if let Some(client) = self.clients.iter().find(|c| c.outstanding() > 0) {
@@ -69,6 +78,12 @@ impl World {
             Err(_) if node.rotten => Ok(()),
             Err(error) => Err(Checker::Durability.says(&format!("the last start is refused: {error}"))),
         }
+    }
+
+    /// Whether every server serves, and has applied everything.
+    fn has_settled(&self) -> bool {
+        let end = self.history.ledger.end().zxid;
+        self.nodes.iter().all(|node| node.role.serves() && node.up().is_some_and(|life| life.keeper.applied() == end))
     }
 
     /// All servers have the same, and everything that clients saw is judged by it.
