@@ -109,6 +109,7 @@ struct Walk<'a> {
     conn: &'a ConnLog,
     table: Table,
     identities: Vec<Identity>,
+    /// Before the first authentication since the last reply that has a place in the order.
     before_auth: Option<Vec<Identity>>,
     at: Zxid,
     waiting: Vec<(i64, EventType, Vec<u8>)>,
@@ -143,7 +144,8 @@ impl Walk<'_> {
             {
                 // Known as from now on; an authentication has no place in the order, so what happened since the last reply
                 // that has one may have been judged before or after it.
-                self.before_auth = Some(self.identities.clone());
+                // Of several in a row the first: each adds to what is known.
+                self.before_auth.get_or_insert_with(|| self.identities.clone());
                 self.identities = workload::known_as(auth.unwrap_or_default(), &self.identities);
             }
             return Ok(());
