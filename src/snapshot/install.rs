@@ -16,27 +16,24 @@ use xxhash_rust::xxh3::Xxh3;
 /// Longest chunk that is believed: a record of its own, and what a chunk adds.
 const CHUNK_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
 
-/// One snapshot that is being received.
+/// Checks one snapshot that comes, or goes, piece by piece: chunk by chunk as a reader would, and whether it is the one that is meant.
 #[derive(Clone)]
-pub struct Installer {
+pub struct PieceCheck {
     at: Identity,
     cluster: ClusterId,
     chunks: Chunks,
     /// The beginning of a chunk that isn't whole yet.
     rest: Vec<u8>,
-    /// Bytes that came so far.
-    received: u64,
-    /// Over all of them, for reading them back.
-    hash: Xxh3,
+    /// Bytes that were taken so far.
+    taken: u64,
     summary: Option<Summary>,
 }
 
-impl Installer {
+impl PieceCheck {
     /// Of the snapshot at `at` of a history of `cluster`.
     #[must_use]
-    pub fn new(at: Identity, cluster: ClusterId) -> Installer {
-        let chunks = Chunks::default();
-        Installer { at, cluster, chunks, rest: Vec::new(), received: 0, hash: Xxh3::new(), summary: None }
+    pub fn new(at: Identity, cluster: ClusterId) -> PieceCheck {
+        PieceCheck { at, cluster, chunks: Chunks::default(), rest: Vec::new(), taken: 0, summary: None }
     }
 
     /// Where it stands.
@@ -48,43 +45,25 @@ impl Installer {
     /// The byte that the next piece has to begin with.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.received
+        self.taken
     }
 
-    /// Whether all of it came, the trailer included.
+    /// Whether all of it was taken, the trailer included.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.summary.is_some() || (mutant!("snapshot-part-is-whole") && self.received > 0)
+        self.summary.is_some() || (mutant!("snapshot-part-is-whole") && self.taken > 0)
     }
 
-    /// Takes the next piece. The script writes it; with the last piece it also syncs the file, reads it back, gives it its name and makes
-    /// that durable. Scripts are carried out one after the other.
+    /// Takes the next piece.
     ///
     /// # Errors
-    /// What is wrong with the bytes, and where; [`Installer::abort`] then.
-    pub fn piece(&mut self, bytes: &[u8]) -> Result<Script, Damage> {
+    /// What is wrong with the bytes, and where.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), Damage> {
         self.rest.extend_from_slice(bytes);
         let path = file_of(self.at.zxid).name;
         self.check().map_err(|(offset, what)| Damage { path, offset: offset as u64, what })?;
-        self.hash.update(bytes);
-        let temp = temp_file_of(self.at.zxid);
-        let mut ops = Vec::new();
-        if self.received == 0 {
-            ops.extend([FileOp::MakeDir(temp.dir()), FileOp::Create(temp.clone())]);
-        }
-        ops.push(FileOp::Write { path: temp.clone(), at: self.received, bytes: bytes.to_vec() });
-        self.received += bytes.len() as u64;
-        if self.is_whole() {
-            let dir = temp.dir();
-            ops.extend([
-                FileOp::Sync(temp.clone()),
-                FileOp::Verify { path: temp.clone(), len: self.received, checksum: self.hash.digest() },
-                FileOp::Rename { from: temp, to: file_of(self.at.zxid) },
-                FileOp::SyncDir(dir.clone()),
-                FileOp::SyncDir(dir.dir()),
-            ]);
-        }
-        Ok(Script { ops })
+        self.taken += bytes.len() as u64;
+        Ok(())
     }
 
     /// Takes every chunk that is whole by now.
@@ -125,11 +104,73 @@ impl Installer {
         }
         Ok(())
     }
+}
+
+/// One snapshot that is being received.
+#[derive(Clone)]
+pub struct Installer {
+    check: PieceCheck,
+    /// Over all bytes that came, for reading them back.
+    hash: Xxh3,
+}
+
+impl Installer {
+    /// Of the snapshot at `at` of a history of `cluster`.
+    #[must_use]
+    pub fn new(at: Identity, cluster: ClusterId) -> Installer {
+        Installer { check: PieceCheck::new(at, cluster), hash: Xxh3::new() }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn at(&self) -> Identity {
+        self.check.at()
+    }
+
+    /// The byte that the next piece has to begin with.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.check.offset()
+    }
+
+    /// Whether all of it came, the trailer included.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.check.is_whole()
+    }
+
+    /// Takes the next piece. The script writes it; with the last piece it also syncs the file, reads it back, gives it its name and makes
+    /// that durable. Scripts are carried out one after the other.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, and where; [`Installer::abort`] then.
+    pub fn piece(&mut self, bytes: &[u8]) -> Result<Script, Damage> {
+        let at = self.offset();
+        self.check.take(bytes)?;
+        self.hash.update(bytes);
+        let temp = temp_file_of(self.at().zxid);
+        let mut ops = Vec::new();
+        if at == 0 {
+            ops.extend([FileOp::MakeDir(temp.dir()), FileOp::Create(temp.clone())]);
+        }
+        ops.push(FileOp::Write { path: temp.clone(), at, bytes: bytes.to_vec() });
+        if self.is_whole() {
+            let dir = temp.dir();
+            ops.extend([
+                FileOp::Sync(temp.clone()),
+                FileOp::Verify { path: temp.clone(), len: self.offset(), checksum: self.hash.digest() },
+                FileOp::Rename { from: temp, to: file_of(self.at().zxid) },
+                FileOp::SyncDir(dir.clone()),
+                FileOp::SyncDir(dir.dir()),
+            ]);
+        }
+        Ok(Script { ops })
+    }
 
     /// Gives up: removes what was written so far.
     #[must_use]
     pub fn abort(self) -> Script {
-        Script { ops: vec![FileOp::Remove(temp_file_of(self.at.zxid))] }
+        Script { ops: vec![FileOp::Remove(temp_file_of(self.at().zxid))] }
     }
 }
 

@@ -4,17 +4,18 @@
 
 use super::retention::Holds;
 use super::{Cx, Keeper};
-use crate::base::ids::Zxid;
+use crate::base::ids::{ClusterId, ServerId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
-use crate::model::file::{Script, Ticket};
+use crate::model::file::{Damage, Script, Ticket};
 use crate::model::image::{ImageSink, NodeImage};
 use crate::model::position::Identity;
 use crate::mutant;
 use crate::server::note::Level;
-use crate::snapshot::{Head, Policy, SnapshotWriter, Trigger};
+use crate::snapshot::{Head, PieceCheck, Policy, SnapshotWriter, Trigger, file_of};
+use std::collections::BTreeMap;
 
 /// Nodes that the scan passes in one turn; a turn is to stay well below a millisecond.
 const SCAN_NODES_PER_TURN: usize = 256;
@@ -60,6 +61,8 @@ pub(super) struct Snapshots {
     pub(super) holds: Holds,
     /// The newest of them that was seen whole.
     newest: Option<Identity>,
+    /// What is on its way to others, as far as it was checked.
+    sending: BTreeMap<ServerId, PieceCheck>,
     figures: SnapshotFigures,
 }
 
@@ -91,6 +94,7 @@ impl Snapshots {
             kept,
             holds: Holds::default(),
             newest,
+            sending: BTreeMap::new(),
             figures: SnapshotFigures::default(),
         }
     }
@@ -126,6 +130,39 @@ impl Snapshots {
     /// The newest snapshot on disk that was seen whole.
     pub(super) fn newest_verified(&self) -> Option<Identity> {
         self.newest
+    }
+
+    /// Checks a piece of the newest one before it leaves for `peer`. Those that don't follow the one before from the beginning on pass unchecked;
+    /// the receiver checks them.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check_piece(&mut self, peer: ServerId, at: Zxid, offset: u64, bytes: &[u8], cluster: ClusterId) -> Result<(), Damage> {
+        let Some(newest) = self.newest.filter(|newest| newest.zxid == at) else { return Ok(()) };
+        if offset == 0 {
+            self.sending.insert(peer, PieceCheck::new(newest, cluster));
+        }
+        let follows = |check: &&mut PieceCheck| check.at() == newest && check.offset() == offset && !check.is_whole();
+        let Some(check) = self.sending.get_mut(&peer).filter(follows) else { return Ok(()) };
+        let path = file_of(at).name;
+        let checked = if bytes.is_empty() {
+            Err(Damage { path, offset, what: "it ends here, without its trailer".to_owned() })
+        } else {
+            check.take(bytes)
+        };
+        if checked.is_err() || check.is_whole() {
+            self.sending.remove(&peer);
+        }
+        checked
+    }
+
+    /// The snapshot of `at` is damaged: it counts for nothing any more, and a new one is due. False if that was known.
+    pub(super) fn condemn(&mut self, at: Zxid) -> bool {
+        let Some((_, verified)) = self.kept.iter_mut().find(|(zxid, verified)| *zxid == at && *verified) else { return false };
+        *verified = false;
+        self.newest = self.newest.filter(|newest| newest.zxid != at);
+        self.due = true;
+        true
     }
 
     /// How many verified ones stay.
@@ -190,7 +227,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.snapshots.trigger.restart();
         self.snapshots.due = false;
         self.snapshots.not_before = now.plus(PAUSE_MS);
-        if self.snapshots.kept.last().is_some_and(|(zxid, _)| *zxid >= head.zxid) {
+        if self.snapshots.kept.last().is_some_and(|(zxid, verified)| *zxid >= head.zxid && *verified) {
             return;
         }
         self.tree.begin_scan();
@@ -232,6 +269,8 @@ impl<M: BatchMemory> Keeper<M> {
         figures.sum_ms += took_ms;
         let zxid = running.writer.zxid();
         cx.fx.note(Level::Info, format!("snapshot {zxid} taken in {took_ms} ms"));
+        // Its file takes the place of a damaged one of the same name.
+        self.snapshots.kept.retain(|(kept, _)| *kept != zxid);
         self.snapshots.kept.push((zxid, true));
         self.snapshots.newest = Some(running.at);
         self.prune(cx);
@@ -242,5 +281,63 @@ impl<M: BatchMemory> Keeper<M> {
         let ticket = self.snapshots.ticket();
         self.snapshots.removals.push(ticket);
         cx.fx.disk.push(DiskEffect::Script { shard: None, script, ticket });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::file::FileOp;
+
+    const HEAD: Head = Head { zxid: Zxid(0x1_0000_0007), cluster: ClusterId(9), generation: 3, checksum: 0x0102_0304 };
+
+    fn file() -> Vec<u8> {
+        let mut writer = SnapshotWriter::begin(HEAD, std::iter::empty(), std::iter::empty());
+        writer.finish(0xabcd);
+        let ops = writer.next_script().expect("the whole file").ops;
+        ops.into_iter().find_map(|op| if let FileOp::Write { bytes, .. } = op { Some(bytes) } else { None }).expect("a write")
+    }
+
+    fn with_two() -> Snapshots {
+        let policy = Policy { snap_count: 10, snap_bytes: 0 };
+        let kept = vec![(Zxid(5), true), (HEAD.zxid, true)];
+        let newest = Some(Identity { zxid: HEAD.zxid, checksum: HEAD.checksum });
+        Snapshots::new(SnapshotOptions { policy, retain: 3 }, kept, newest, 0, Prng::from_seed(1))
+    }
+
+    #[test]
+    fn a_snapshot_that_rotted_is_noticed_before_it_leaves() {
+        let (mut snapshots, good) = (with_two(), file());
+        let (a, b) = (ServerId(1), ServerId(2));
+        let mut send = |peer, bytes: &[u8]| -> Result<(), Damage> {
+            let pieces = bytes.chunks(20).enumerate();
+            pieces.into_iter().try_for_each(|(n, piece)| snapshots.check_piece(peer, HEAD.zxid, n as u64 * 20, piece, HEAD.cluster))?;
+            // Whoever has it whole asks no more.
+            snapshots.check_piece(peer, HEAD.zxid, bytes.len() as u64, b"", HEAD.cluster)
+        };
+        assert_eq!(send(a, &good), Ok(()));
+        for at in 0..good.len() {
+            let mut rotten = good.clone();
+            rotten[at] ^= 4;
+            assert!(send(a, &rotten).is_err(), "byte {at}");
+            assert_eq!(send(b, &good), Ok(()), "nobody else suffers");
+        }
+        assert!(send(a, &good[..good.len() - 1]).is_err() && send(a, b"").is_err(), "cut short");
+    }
+
+    #[test]
+    fn what_does_not_follow_from_the_beginning_passes_unchecked() {
+        let mut snapshots = with_two();
+        assert_eq!(snapshots.check_piece(ServerId(1), HEAD.zxid, 40, b"from the middle", HEAD.cluster), Ok(()));
+        assert_eq!(snapshots.check_piece(ServerId(1), Zxid(5), 0, b"of an older one", HEAD.cluster), Ok(()));
+    }
+
+    #[test]
+    fn a_condemned_one_is_offered_to_nobody_and_a_new_one_is_due() {
+        let mut snapshots = with_two();
+        assert!(!snapshots.due && snapshots.newest_verified().is_some());
+        assert!(snapshots.condemn(HEAD.zxid));
+        assert_eq!((snapshots.due, snapshots.newest_verified(), snapshots.kept[1]), (true, None, (HEAD.zxid, false)));
+        assert!(!snapshots.condemn(HEAD.zxid) && !snapshots.condemn(Zxid(99)), "said once");
     }
 }

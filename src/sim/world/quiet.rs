@@ -11,6 +11,8 @@ use crate::sim::{checks, watching};
 const CONVERGE_MS: u64 = 15_000;
 /// Time in which every server must have what is committed, once nobody writes: slow disks make segments one step after the other.
 const SETTLE_MS: u64 = 10_000;
+/// Longest that a slow disk takes for one transaction.
+const SLOW_DISK_MS: u64 = 2000;
 /// Between two looks at that.
 const LOOK_US: u64 = 1_000_000;
 
@@ -57,7 +59,9 @@ impl World {
         let ticks_ms = 3 * u64::from(self.options.tick_ms);
         for image in life.keeper.sessions().images() {
             let silent = self.history.presence.silent_ms(image.session, self.agenda.now_ms());
-            if silent > u64::from(image.timeout_ms) + ticks_ms {
+            // Its end is decided and on its way to a disk that may be slow.
+            let closing = life.keeper.sessions().get(image.session).is_some_and(|s| s.closing);
+            if silent > u64::from(image.timeout_ms) + ticks_ms + if closing { SLOW_DISK_MS } else { 0 } {
                 let (session, timeout) = (image.session, image.timeout_ms);
                 let what = format!("session {session} lives after {silent} ms of silence, its timeout is {timeout} ms");
                 return Err(Checker::Sessions.says(&what));

@@ -107,6 +107,14 @@ impl<M: BatchMemory> Keeper<M> {
         if let Some(newer) = newer {
             return self.begin_read(cx, newer);
         }
+        if let Reading::Piece { peer, link, at, offset, .. } = what
+            && !self.may_send_piece(cx, peer, at, offset, outcome.as_ref())
+        {
+            // It asks again where its history joins, and is offered the new one.
+            let link = self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)).filter(|_| self.leads().is_some()).unwrap_or(link);
+            return self.distrust(cx, peer, link, &format!("server {} can't be sent snapshot {at}", peer.0));
+        }
+        let Some(e) = &mut self.ensemble else { return };
         match what {
             Reading::Locate { peer, asked } => match outcome {
                 Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, asked, found),

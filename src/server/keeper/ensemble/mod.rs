@@ -36,6 +36,7 @@ mod learning;
 mod read_only;
 mod receiving;
 mod role;
+mod sending;
 
 /// What a member is told.
 #[derive(Clone, Debug)]
