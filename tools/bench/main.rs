@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod brake;
+mod budget;
 mod compare;
 mod device;
 mod ensemble;
@@ -56,6 +57,8 @@ enum Command {
     Scenario(scenario::ScenarioArguments),
     /// Starts ensembles of Ringkeeper and real ZooKeeper in turns and compares them.
     Compare(compare::CompareArguments),
+    /// Adds the pieces of a write up from the criterion benches, beside a measured server.
+    Budget(budget::BudgetArguments),
     /// Renders a page with tables and plots from measured figures.
     Report(report::ReportArguments),
 }
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Scenario(arguments) => scenario::run(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Budget(arguments) => budget::budget(&arguments),
         Command::Report(arguments) => report::report(&arguments),
     });
     match outcome {
