@@ -183,7 +183,7 @@ impl Bed {
             // Behind length, number and operation.
             items.push(Item::Request { conn: self.conn, xid, op: request_op(request).wire(), body: from + 12..bytes.len() });
         }
-        Burst { items, bytes, received_ns: 0 }
+        Burst { items, bytes, received_ns: now().mono_ns }
     }
 
     fn take(&mut self, burst: &Burst) {

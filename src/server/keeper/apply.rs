@@ -182,7 +182,12 @@ impl<M: BatchMemory> Keeper<M> {
         self.stages.record(Stage::Write, cx.now.mono_ns.saturating_sub(received_ns));
         if took_ms >= self.options.slow_request_ms {
             let (name, peer) = (write_name(&kind), conn.peer);
-            cx.fx.note(Level::Warn, format!("slow request: {name} of {peer} ({zxid}) took {took_ms} ms from receipt to apply"));
+            // A disk that stands still makes thousands of them slow at once.
+            if let Some(left_out) = self.slow.admit(cx.now.mono) {
+                let more = if left_out > 0 { format!(" ({left_out} more like it weren't listed)") } else { String::new() };
+                let waits = self.stages.waits(took_ms);
+                cx.fx.note(Level::Warn, format!("slow request: {name} of {peer} ({zxid}) took {took_ms} ms: {waits}{more}"));
+            }
         }
         let head = Answer::ok(xid, self.applied, received_ns);
         let (conns, stats) = (&mut self.conns, &mut self.stats);

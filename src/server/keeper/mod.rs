@@ -163,6 +163,8 @@ pub struct Keeper<M: BatchMemory> {
     stages: Stages,
     words: words::Words,
     complaints: RateLimit,
+    /// Lines about slow requests.
+    slow: RateLimit,
     next_reap: MonoMs,
     stopping: bool,
     was_full: bool,
@@ -226,6 +228,7 @@ impl<M: BatchMemory> Keeper<M> {
             stages: Stages::new(applied, now),
             words: words::Words::new(now),
             complaints: RateLimit::default(),
+            slow: RateLimit::default(),
             stopping: false,
             was_full: false,
         }

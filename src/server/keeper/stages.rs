@@ -95,6 +95,8 @@ pub(super) struct Stages {
     committed: usize,
     /// The last zxid that a group holds.
     through: Zxid,
+    /// How long the writes that this turn commits waited: for the disk's turn, the disk, the quorum; the longest of each.
+    waits_ns: [u64; 3],
     /// When the turn began that answered last, until the host says when it had sent.
     answering_since_ns: Option<u64>,
     window_began: MonoMs,
@@ -110,6 +112,7 @@ impl Stages {
             durable: 0,
             committed: 0,
             through: at,
+            waits_ns: [0; 3],
             answering_since_ns: None,
             window_began: now.mono,
             before_began: now.mono,
@@ -167,11 +170,27 @@ impl Stages {
         let done = self.durable.min(self.committed);
         if done > 0 {
             self.answering_since_ns = Some(now_ns);
-            self.groups.drain(..done);
+            self.waits_ns = [0; 3];
+            for group in self.groups.drain(..done) {
+                let ends_ns = [group.submitted_ns, group.durable_ns, now_ns];
+                let begins_ns = [group.prepared_ns, group.submitted_ns, group.durable_ns];
+                for (wait, (begin, end)) in self.waits_ns.iter_mut().zip(begins_ns.into_iter().zip(ends_ns)) {
+                    *wait = (*wait).max(end.saturating_sub(begin));
+                }
+            }
             self.submitted -= done;
             self.durable -= done;
             self.committed -= done;
         }
+    }
+
+    /// Where a write spent its time that is applied in this turn and took `took_ms`, for people.
+    pub(super) fn waits(&self, took_ms: u64) -> String {
+        let [submit, sync, quorum] = self.waits_ns.map(|ns| ns / 1_000_000);
+        let before = took_ms.saturating_sub(submit + sync + quorum);
+        format!(
+            "{before} ms until it was in a batch here, {submit} until that went to the disk, {sync} until it was durable, {quorum} until a quorum had it"
+        )
     }
 
     fn on_tick(&mut self, now: MonoMs) {
@@ -269,6 +288,7 @@ mod tests {
         assert_eq!(s.answering_since_ns, None);
         s.progressed(Zxid(12), Zxid(12), 1_000_000);
         assert_eq!((s.answering_since_ns, s.groups.len()), (Some(1_000_000), 0));
+        assert_eq!(s.waits_ns, [200_000, 400_000, 300_000]);
         let figures = shown(&s, 1000);
         for (stage, us) in [(Stage::Submit, 200), (Stage::Sync, 400), (Stage::Quorum, 300)] {
             let (count, max_us) = figures[stage as usize];

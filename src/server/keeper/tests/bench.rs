@@ -98,6 +98,11 @@ impl Bench {
         self.settle();
     }
 
+    /// Lines for the process's log that contain `part`.
+    pub(super) fn notes(&self, part: &str) -> Vec<&str> {
+        self.fx.notes.iter().map(|note| note.text.as_str()).filter(|text| text.contains(part)).collect()
+    }
+
     /// Turns until nothing moves any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {

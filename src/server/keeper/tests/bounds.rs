@@ -1,6 +1,6 @@
 //! What a leader does when its learners ask for more than it can do at once: nobody is refused, nothing piles up.
 
-use super::bench::create;
+use super::bench::{Bench, create};
 use super::cluster::{Cluster, link};
 use crate::base::ids::{SessionId, Zxid};
 use crate::model::peer::{Lane, Message};
@@ -40,6 +40,18 @@ fn forwarded_writes_wait_while_nothing_commits_and_are_not_refused() {
     assert_eq!(answers, (1..=WRITES).map(|xid| format!("reply {xid} err 0")).collect::<Vec<_>>());
     c.run(200);
     c.same_trees();
+}
+
+/// Here every request has waited since the clock began.
+#[test]
+fn a_flood_of_slow_requests_becomes_a_few_lines_that_say_what_they_waited_for() {
+    let mut bench = Bench::new();
+    let conn = bench.client();
+    let requests = vec![create("/n", 2); 500];
+    assert_eq!(bench.ask_all(conn, &requests).len(), 500);
+    let lines = bench.notes("slow request: ");
+    assert!((1..=5).contains(&lines.len()), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("took 1000 ms: 1000 ms until it was in a batch here, 0 until that went to the disk")));
 }
 
 #[test]
