@@ -15,8 +15,8 @@ use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::{ConnId, ServerId, SessionId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::time::MonoMs;
+use crate::log::ReceiveError;
 use crate::log::batch::{REPLICATED_BYTES, Replicated};
-use crate::log::{MetaChange, ReceiveError};
 use crate::model::file::Ticket;
 use crate::model::peer::{Lane, Message};
 use crate::model::position::Identity;
@@ -25,7 +25,6 @@ use crate::server::keeper::Cx;
 use crate::server::note::Level;
 use crate::server::peer_mail::LinkId;
 use crate::server::words::ensemble::SyncKind;
-use crate::zab::Persisted;
 use hashbrown::HashSet;
 use std::collections::VecDeque;
 
@@ -96,21 +95,15 @@ pub(super) struct Learning {
     /// Batches of the stream that the log hasn't taken yet: it holds as many as it may. Bounded by what the host reads at once, since it reads
     /// no more while there are any.
     pub(super) backlog: VecDeque<Vec<u8>>,
-    /// The leader's identity of the ensemble is being made this server's own.
-    adopting: Option<Ticket>,
 }
 
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn begin_learning(&mut self, cx: &mut Cx<'_, M>, leader: ServerId, epoch: u32) {
         let Some(e) = &mut self.ensemble else { return };
         e.learning = Learning { leader: Some((leader, epoch)), step: Step::Ask, next_report: cx.now.mono, ..Learning::default() };
-        let theirs = e.zab.leader_cluster().filter(|theirs| *theirs != self.log.cluster());
-        if theirs.is_some() {
-            // Only a server without a history follows a leader of another identity: every batch names the one it belongs to.
-            let Persisted { accepted_epoch, current_epoch, repairing, .. } = *e.zab.persisted();
-            let change = MetaChange { cluster: theirs, accepted_epoch, current_epoch, repairing };
-            e.learning.adopting = Some(self.log.set_meta(change, &mut cx.fx.disk));
-        }
+        // A server without a history makes the leader's identity its own, durably, before it follows.
+        let (theirs, own) = (e.zab.leader_cluster(), self.log.cluster());
+        crate::invariant!(theirs.is_none_or(|theirs| theirs == own), "a leader of {theirs:?} is followed by a server of {own}");
         self.go_on_learning(cx);
     }
 
@@ -118,7 +111,7 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn go_on_learning(&mut self, cx: &mut Cx<'_, M>) {
         let Some(e) = &self.ensemble else { return };
         match &e.learning.step {
-            Step::Ask if !e.settling && e.storing.is_none() && e.learning.adopting.is_none() => self.follow(cx, self.log.tail(), false),
+            Step::Ask if !e.settling && e.storing.is_none() => self.follow(cx, self.log.tail(), false),
             Step::Fetching(fetching) if !fetching.bytes.is_empty() => self.take_fetched(cx),
             Step::Fetching(fetching) if e.learning.leader.is_none() && cx.now.mono > fetching.until => {
                 self.give_up_catching_up(fetching.from)
@@ -228,13 +221,9 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// The cut is durable, or the identity.
+    /// The cut is durable.
     pub(super) fn on_learning_disk(&mut self, cx: &mut Cx<'_, M>, ticket: Ticket, ok: bool) {
         let Some(e) = &mut self.ensemble else { return };
-        if e.learning.adopting == Some(ticket) {
-            e.learning.adopting = None;
-            return self.go_on_learning(cx);
-        }
         if !ok || !matches!(e.learning.step, Step::Cutting(waited) if waited == ticket) {
             return;
         }
