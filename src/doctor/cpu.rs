@@ -6,6 +6,9 @@ use super::tree::{Fact, Tree};
 const CPUS: &str = "/sys/devices/system/cpu";
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 const STAT: &str = "/proc/stat";
+/// How long a virtual processor without work waits for some before it is given back to the host; the driver `haltpoll` reads it.
+const HALT_POLL: &str = "/sys/module/haltpoll/parameters/guest_halt_poll_ns";
+const IDLE_DRIVER: &str = "/sys/devices/system/cpu/cpuidle/current_driver";
 /// Cores whose settings are read.
 const CORES_MAX: usize = 4096;
 /// A core that sleeps deeper wakes up later than a sync on a fast device takes.
@@ -29,6 +32,8 @@ pub(super) struct Cpu {
     governors: Fact<Vec<String>>,
     /// The deepest idle state that is allowed.
     deepest: Fact<Idle>,
+    /// Of a virtual machine that uses halt polling: for how many ns.
+    halt_poll_ns: Fact<u64>,
     clock: Fact<String>,
     /// Clock ticks stolen, and all.
     stolen: Fact<(u64, u64)>,
@@ -39,6 +44,10 @@ impl Cpu {
         Cpu {
             governors: governors(tree),
             deepest: deepest(tree),
+            halt_poll_ns: match tree.text(IDLE_DRIVER) {
+                Fact::Known(driver) if driver == "haltpoll" => tree.number(HALT_POLL),
+                _ => Fact::Absent,
+            },
             clock: tree.text(CLOCK),
             stolen: tree.text(STAT).and_then(|text| stolen(&text)),
         }
@@ -97,6 +106,7 @@ fn stolen(stat: &str) -> Fact<(u64, u64)> {
 pub(super) fn judge(cpu: &Cpu, out: &mut Vec<Finding>) {
     out.push(judge_governor(cpu));
     out.push(judge_idle(cpu));
+    out.push(judge_halt_poll(cpu));
     out.push(judge_clock(cpu));
     out.push(judge_stolen(cpu));
 }
@@ -133,6 +143,23 @@ fn judge_idle(cpu: &Cpu) -> Finding {
     }
     let cost = format!("a request that finds its core asleep waits up to {} µs, once for the socket and once for the sync", idle.wake_us);
     found.advice(cost, format!("cpupower idle-set -D {WAKE_US_MAX} (costs power)"))
+}
+
+fn judge_halt_poll(cpu: &Cpu) -> Finding {
+    const ID: &str = "cpu.halt-poll";
+    let absent = Finding::ok(ID, HALT_POLL, "no halt polling is in use here: this is no virtual machine, or its host decides");
+    let ns = match known(ID, HALT_POLL, &cpu.halt_poll_ns, absent) {
+        Ok(ns) => *ns,
+        Err(finding) => return *finding,
+    };
+    let found = Finding::ok(ID, HALT_POLL, format!("{} µs", ns / 1000));
+    if ns > 0 {
+        return found;
+    }
+    found.advice(
+        "a virtual processor that has nothing to do is given back to the host at once, and waking it costs more than a request",
+        format!("echo 200000 > {HALT_POLL} (costs processor time while idle)"),
+    )
 }
 
 fn judge_clock(cpu: &Cpu) -> Finding {
@@ -203,6 +230,20 @@ mod tests {
         assert_eq!(host.finding("cpu.idle").severity, Severity::Ok);
         idle_state(&host, 2, "C6", "long", "0");
         assert_eq!(host.finding("cpu.idle").severity, Severity::Unknown);
+    }
+
+    #[test]
+    fn halt_polling_that_is_switched_off_is_named() {
+        assert_eq!(
+            Forged::good().put(HALT_POLL, "0\n").finding("cpu.halt-poll").severity,
+            Severity::Ok,
+            "another driver doesn't look there"
+        );
+        let guest = |ns: &str| Forged::good().put(IDLE_DRIVER, "haltpoll\n").put(HALT_POLL, ns).finding("cpu.halt-poll");
+        let off = guest("0\n");
+        assert!(off.severity == Severity::Advice && off.mend.starts_with("echo 200000 > /sys/module/haltpoll"), "{off:?}");
+        assert_eq!(guest("200000\n").severity, Severity::Ok);
+        assert_eq!(guest("much\n").severity, Severity::Unknown);
     }
 
     #[test]
