@@ -12,7 +12,7 @@ use ringkeeper::base::prng::Prng;
 use ringkeeper::base::time::{MonoMs, Now};
 use ringkeeper::log::{DiskDone, DiskEffect};
 use ringkeeper::model::acl::{Identity, OPEN_UNSAFE};
-use ringkeeper::model::file::{Damage, FileEntry, FilePath, Files, Stored};
+use ringkeeper::model::file::NoFiles;
 use ringkeeper::model::ops::OpBuf;
 use ringkeeper::model::request::{Connect, Create, CreateOp, Request};
 use ringkeeper::model::txn::{OpRef, TxnHead};
@@ -118,18 +118,6 @@ fn hopping(c: &mut Criterion) {
         });
     });
     group.finish();
-}
-
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn list(&self, _dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
-        Ok(Vec::new())
-    }
-
-    fn bytes(&self, _path: &FilePath) -> Stored<&[u8]> {
-        Stored::Empty
-    }
 }
 
 /// A keeper over a disk that does everything at once.

@@ -173,6 +173,20 @@ pub trait Files {
     }
 }
 
+/// No file at all: what a start finds in empty directories.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn list(&self, _dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
+        Ok(Vec::new())
+    }
+
+    fn bytes(&self, _path: &FilePath) -> Stored<&[u8]> {
+        Stored::Empty
+    }
+}
+
 /// Identifies one effect; its completion carries the same ticket. Never reused in the life of a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);

@@ -90,6 +90,12 @@ impl<M: BatchMemory> Keeper<M> {
         e.reading.insert(ticket, what);
     }
 
+    /// What is closed so that `peer` begins anew: with a leader the relation itself, else where it asked.
+    fn link_to_end(&self, peer: ServerId, asked_on: LinkId) -> LinkId {
+        let main = self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main));
+        main.filter(|_| self.leads().is_some()).unwrap_or(asked_on)
+    }
+
     /// A read ended.
     pub(in crate::server::keeper) fn on_read_done(&mut self, cx: &mut Cx<'_, M>, ticket: Ticket, outcome: Option<ReadOutcome>) {
         let Some(e) = &mut self.ensemble else { return };
@@ -101,7 +107,7 @@ impl<M: BatchMemory> Keeper<M> {
         if let (Reading::Range { peer, link, after, .. }, Some(ReadOutcome::Damaged(_))) = (what, &outcome) {
             e.unreadable_after = e.unreadable_after.max(Some(after.zxid));
             // It asks again where its history joins, and is offered a snapshot. A server that doesn't lead only says that it can't.
-            let link = e.link(peer, Lane::Main).filter(|_| self.leads().is_some()).unwrap_or(link);
+            let link = self.link_to_end(peer, link);
             return self.distrust(cx, peer, link, &format!("what server {} asks for can't be read here", peer.0));
         }
         if let Some(newer) = newer {
@@ -111,7 +117,7 @@ impl<M: BatchMemory> Keeper<M> {
             && !self.may_send_piece(cx, peer, at, offset, outcome.as_ref())
         {
             // It asks again where its history joins, and is offered the new one.
-            let link = self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)).filter(|_| self.leads().is_some()).unwrap_or(link);
+            let link = self.link_to_end(peer, link);
             return self.distrust(cx, peer, link, &format!("server {} can't be sent snapshot {at}", peer.0));
         }
         let Some(e) = &mut self.ensemble else { return };

@@ -9,7 +9,7 @@ use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::{DiskDone, DiskEffect};
 use crate::model::acl::OPEN_UNSAFE;
-use crate::model::file::{Damage, FileEntry, FilePath, Files, Stored};
+use crate::model::file::NoFiles;
 use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{ConfigFile, Input, check};
@@ -47,18 +47,6 @@ impl Seen {
             Seen::Reply(xid, ..) => *xid,
             Seen::Event(..) | Seen::Session | Seen::End => 0,
         }
-    }
-}
-
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn list(&self, _dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
-        Ok(Vec::new())
-    }
-
-    fn bytes(&self, _path: &FilePath) -> Stored<&[u8]> {
-        Stored::Empty
     }
 }
 

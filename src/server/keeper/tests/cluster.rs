@@ -7,7 +7,7 @@ use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::{DiskDone, DiskEffect};
-use crate::model::file::{Damage, FileEntry, FilePath, Files, Stored};
+use crate::model::file::NoFiles;
 use crate::model::membership::{Member, Membership};
 use crate::model::peer::LANES;
 use crate::model::request::{Connect, Request};
@@ -21,18 +21,6 @@ use crate::wire::client::frame::FrameSplitter;
 use crate::wire::peer::PeerFrames;
 use crate::zab::Role;
 use std::collections::BTreeMap;
-
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn list(&self, _dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
-        Ok(Vec::new())
-    }
-
-    fn bytes(&self, _path: &FilePath) -> Stored<&[u8]> {
-        Stored::Empty
-    }
-}
 
 pub(super) struct Node {
     pub(super) keeper: Keeper<HeapMemory>,

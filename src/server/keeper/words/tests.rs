@@ -7,7 +7,7 @@ use crate::base::prng::Prng;
 use crate::log::{DiskDone, DiskEffect};
 use crate::model::acl::OPEN_UNSAFE;
 use crate::model::create_mode::CreateMode;
-use crate::model::file::{Damage, FileEntry, FilePath, Files, Stored};
+use crate::model::file::NoFiles;
 use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{Beside, Companion, ConfigFile, Input, check_with};
@@ -17,17 +17,6 @@ use crate::server::mail::{Burst, Then};
 use crate::wire::client::client_side::{put_connect, put_request};
 
 /// A disk without files.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn list(&self, _: &FilePath) -> Result<Vec<FileEntry>, Damage> {
-        Ok(Vec::new())
-    }
-    fn bytes(&self, _: &FilePath) -> Stored<&[u8]> {
-        Stored::Empty
-    }
-}
-
 struct Bench {
     keeper: Keeper<HeapMemory>,
     pool: HeapPool,
