@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -62,6 +63,16 @@ final class Failovers {
         client.start();
         that(client.blockUntilConnected(30, TimeUnit.SECONDS), "connected within 30 s");
         return client;
+    }
+
+    /**
+     * A sync that was answered. Curator's own returns before the answer and sends it again in the background when its
+     * connection is lost, so a read behind it could overtake it.
+     */
+    private static void synced(CuratorFramework client, String path) throws Exception {
+        CompletableFuture<Integer> code = new CompletableFuture<>();
+        client.sync().inBackground((same, event) -> code.complete(event.getResultCode())).forPath(path);
+        equal(KeeperException.Code.OK.intValue(), code.get(60, TimeUnit.SECONDS), "the code of a sync");
     }
 
     private static void leaderLatch(String servers, Ensemble ensemble) throws Exception {
@@ -138,7 +149,7 @@ final class Failovers {
             for (Future<?> one : done) {
                 one.get(60, TimeUnit.SECONDS);
             }
-            observer.sync().forPath("/failover/counter");
+            synced(observer, "/failover/counter");
             String found = Check.text(observer.getData().forPath("/failover/counter")).split(" ")[0];
             equal(Integer.toString(counted.get()), found, "increments");
             equal(0, lost.get(), "sessions lost");
@@ -176,7 +187,7 @@ final class Failovers {
         try {
             client.setData().withVersion(stat.getVersion()).forPath("/failover/counter", bytes(value));
         } catch (KeeperException.BadVersionException retried) {
-            client.sync().forPath("/failover/counter");
+            synced(client, "/failover/counter");
             equal(value, Check.text(client.getData().forPath("/failover/counter")), "what a write left that was sent twice");
         }
     }
@@ -208,7 +219,7 @@ final class Failovers {
             until(() -> changes.get() > before + 50, "the writer writes after the last failover");
             stop.set(true);
             writing.get(60, TimeUnit.SECONDS);
-            reader.sync().forPath("/failover/cache");
+            synced(reader, "/failover/cache");
             Map<String, String> real = tree(reader, "/failover/cache", new TreeMap<>());
             until(() -> real.equals(cached(cache)), "the cache holds " + real + " after " + changes.get() + " changes");
             equal(0, lost.get(), "sessions lost");
@@ -256,6 +267,8 @@ final class Failovers {
             long session = Check.sessionId(client);
             client.create().creatingParentsIfNeeded().withMode(CreateMode.EPHEMERAL).forPath("/failover/own", bytes("x"));
             other.create().forPath("/failover/watched", bytes("0"));
+            // The two clients may be on two servers, and only a sync shows one what the other's server acknowledged.
+            synced(client, "/failover/watched");
             client.getData().usingWatcher((org.apache.curator.framework.api.CuratorWatcher) event -> {
                 if (event.getPath() != null) {
                     events.add(event.getType() + " " + event.getPath());
@@ -263,7 +276,7 @@ final class Failovers {
             }).forPath("/failover/watched");
             for (int i = 0; i < FAILOVERS; i++) {
                 ensemble.failover();
-                other.sync().forPath("/failover/own");
+                synced(other, "/failover/own");
                 Stat stat = other.checkExists().forPath("/failover/own");
                 that(stat != null && stat.getEphemeralOwner() == session, "the ephemeral znode is there after failover " + i);
             }
