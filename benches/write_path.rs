@@ -187,6 +187,7 @@ impl Bed {
             let mut cx = Cx { now: now(), pool: &mut self.pool, fx: &mut self.fx };
             self.dones.drain(..).for_each(|done| self.keeper.on_disk(&mut cx, done));
             self.keeper.turn(&mut cx);
+            self.keeper.tell_progress(&mut cx);
             self.dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
                 DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => {
                     DiskDone::of(ticket, Ok(()))

@@ -54,6 +54,8 @@ pub(super) struct Prepared {
     pub(super) shards: u8,
     pub(super) shard: ShardOptions,
     pub(super) client_port: u16,
+    /// How long to look for a lone client's next request.
+    pub(super) attend_ns: u64,
     pub(super) signals: Receiver<i32>,
     pub(super) ready_line: String,
     complaints: RefCell<RateLimit>,
@@ -130,6 +132,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
             figures: SyncFigures::default(),
         },
         client_port: address.port(),
+        attend_ns: u64::from(config.attend_us) * 1000,
         signals,
         ready_line,
         complaints: RefCell::default(),

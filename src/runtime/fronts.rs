@@ -4,6 +4,7 @@
 //! plain non-blocking call from the turn; only when a socket is full does a task wait for it. What isn't sent is bounded by
 //! [`Front`], which also says when a socket isn't to be read.
 
+use super::attend::Attention;
 use super::backlog::Backlog;
 use super::clock::Clock;
 use super::wake::{Wake, look_at_io};
@@ -15,7 +16,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
 use hashbrown::HashMap;
 use rustix::fd::BorrowedFd;
-use rustix::net::{SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -61,6 +62,7 @@ struct Inner {
     lingering: RefCell<Vec<Rc<Conn>>>,
     buffer: RefCell<Vec<u8>>,
     dirty: RefCell<Vec<(ConnId, Rc<Conn>)>>,
+    attention: RefCell<Attention>,
     /// The keeper takes nothing for now.
     held: Cell<bool>,
     clock: Clock,
@@ -78,6 +80,7 @@ impl Fronts {
             lingering: RefCell::default(),
             buffer: RefCell::new(vec![0; READ_BYTES]),
             dirty: RefCell::default(),
+            attention: RefCell::default(),
             held: Cell::new(false),
             clock,
             wake,
@@ -162,17 +165,64 @@ impl Fronts {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(false),
             Poll::Ready(Ok(_)) if lingering => Poll::Ready(true),
             Poll::Ready(Ok(n)) => {
-                let mut burst = inner.burst.borrow_mut();
-                if burst.is_empty() {
-                    burst.received_ns = inner.clock.mono_ns();
-                }
-                let verdict = inner.front.borrow_mut().on_bytes(id, &buffer[..n], &mut burst);
-                drop(burst);
-                inner.wake.ring();
-                self.follow(id, conn, verdict);
+                self.take(id, conn, &buffer[..n]);
                 Poll::Ready(true)
             }
         }
+    }
+
+    /// Hands bytes on that came from a client.
+    fn take(&self, id: ConnId, conn: &Rc<Conn>, bytes: &[u8]) {
+        let inner = &self.0;
+        let mut burst = inner.burst.borrow_mut();
+        if burst.is_empty() {
+            burst.received_ns = inner.clock.mono_ns();
+        }
+        let verdict = inner.front.borrow_mut().on_bytes(id, bytes, &mut burst);
+        drop(burst);
+        inner.wake.ring();
+        self.follow(id, conn, verdict);
+    }
+
+    /// A turn worked for clients of other servers alone.
+    pub(super) fn others_were_served(&self) {
+        if !self.0.front.borrow().owes_answers() {
+            self.0.attention.borrow_mut().answered(None);
+        }
+    }
+
+    /// Looks for the next request of a client that is served alone, for at most `ns`, if that is worth it now: see
+    /// [`Attention`]. Whether something was found; it is handed on. Meanwhile nothing else happens on this executor.
+    pub(super) fn attend(&self, ns: u64) -> bool {
+        let inner = &self.0;
+        let now_ns = inner.clock.mono_ns();
+        let Some(id) = inner.attention.borrow_mut().due(now_ns) else { return false };
+        let conn = inner.conns.borrow().get(&id).cloned();
+        let Some(conn) = conn.filter(|conn| ns > 0 && self.may_attend(conn)) else {
+            inner.attention.borrow_mut().not_now();
+            return false;
+        };
+        let until = now_ns.saturating_add(ns);
+        loop {
+            let received = receive(&conn, &mut inner.buffer.borrow_mut());
+            match received {
+                Ok(n) if n > 0 => {
+                    inner.attention.borrow_mut().found();
+                    self.take(id, &conn, &inner.buffer.borrow()[..n]);
+                    return true;
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if inner.clock.mono_ns() < until => {}
+                // An end or an error stays on the socket for the reading task, which tidies up.
+                _ => break,
+            }
+        }
+        inner.attention.borrow_mut().in_vain();
+        false
+    }
+
+    fn may_attend(&self, conn: &Conn) -> bool {
+        let inner = &self.0;
+        !inner.held.get() && !inner.front.borrow().owes_answers() && !conn.paused.get() && !conn.writing.get()
     }
 
     /// Does to a socket what the front says.
@@ -240,10 +290,10 @@ impl Fronts {
 
     /// Sends what the keeper left: one send for each connection.
     pub(super) fn deliver(&self, outbox: &mut Outbox) {
+        let inner = &self.0;
         if outbox.is_empty() {
             return;
         }
-        let inner = &self.0;
         let mut at = 0;
         let mut dirty = std::mem::take(&mut *inner.dirty.borrow_mut());
         let mut told = Vec::new();
@@ -259,6 +309,10 @@ impl Fronts {
             }
         }
         outbox.clear();
+        inner.attention.borrow_mut().answered(match dirty.as_slice() {
+            [(alone, _)] => Some(*alone),
+            _ => None,
+        });
         for (_, conn) in &dirty {
             send_now(conn);
         }
@@ -351,6 +405,14 @@ impl Fronts {
             keep
         });
     }
+}
+
+/// What is there to be read, without waiting. The stream's own poll, if one is under way, finds the socket empty then and goes on.
+fn receive(conn: &Conn, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    let stream = conn.stream.borrow();
+    // SAFETY: the descriptor is the stream's, which is borrowed for as long as it is used here.
+    let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT).map(|(n, _)| n)
 }
 
 /// Sends what waits, as far as the socket takes it.

@@ -6,6 +6,7 @@
 
 mod aside;
 mod ask;
+mod attend;
 mod backlog;
 mod boot;
 mod children;

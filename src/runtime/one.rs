@@ -90,7 +90,17 @@ pub(super) async fn run(
     host.prepared.announce();
     let due = Rc::new(Cell::new(false));
     glommio::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
+    let mut kept_back = false;
     loop {
+        if std::mem::take(&mut kept_back) {
+            host.tell_progress();
+        }
+        if host.fronts.attend(host.prepared.attend_ns) {
+            // If it's a write, its batch carries to the learners what a frame of its own would.
+            kept_back = true;
+        } else {
+            host.tell_progress();
+        }
         wake.rung().await;
         host.tick_due = due.replace(false);
         if let Some(ending) = host.turn() {
@@ -137,6 +147,7 @@ impl Host {
             self.measured.take().into_iter().for_each(|figures| self.keeper.set_host_figures(figures));
             self.keeper.on_tick(&mut cx);
         }
+        let applied = self.keeper.applied();
         self.keeper.turn(&mut cx);
         // To the learners before the own disk is asked: their syncs and ours run side by side.
         if let Some(peers) = &self.peers {
@@ -148,7 +159,11 @@ impl Host {
             self.effects.disk.clear();
         }
         self.carry_out_disk();
-        self.fronts.deliver(self.effects.outboxes.of(FrontId(0)));
+        let outbox = self.effects.outboxes.of(FrontId(0));
+        if outbox.is_empty() && (self.keeper.applied() != applied || self.keeper.proposed() != applied) {
+            self.fronts.others_were_served();
+        }
+        self.fronts.deliver(outbox);
         self.note_sent();
         self.fronts.hold(!self.keeper.takes_more());
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
@@ -169,6 +184,13 @@ impl Host {
             self.again.ring();
         }
         self.ending(now.mono)
+    }
+
+    fn tell_progress(&mut self) {
+        let Some(peers) = &self.peers else { return };
+        let now = self.prepared.clock.now();
+        self.keeper.tell_progress(&mut Cx { now, pool: &mut self.pool, fx: &mut self.effects });
+        peers.deliver(&mut self.effects.peers);
     }
 
     /// The keeper asked to begin anew from the files: a snapshot of the leader is there. Its clients are gone, its disk is at rest; the links

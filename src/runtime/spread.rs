@@ -335,6 +335,7 @@ impl Host {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
+        self.keeper.tell_progress(&mut cx);
         if let Some(peers) = &self.peers {
             peers.set_cluster(self.keeper.bound_cluster());
             peers.deliver(&mut self.effects.peers);

@@ -72,6 +72,8 @@ pub struct Front {
     id: FrontId,
     options: FrontOptions,
     next_serial: u64,
+    /// Requests of all connections that are handed on and not answered.
+    unanswered: usize,
     conns: HashMap<ConnId, Conn>,
 }
 
@@ -79,7 +81,7 @@ impl Front {
     /// A front without connections.
     #[must_use]
     pub fn new(id: FrontId, options: FrontOptions) -> Front {
-        Front { id, options, next_serial: 1, conns: HashMap::new() }
+        Front { id, options, next_serial: 1, unanswered: 0, conns: HashMap::new() }
     }
 
     /// Number of open connections.
@@ -92,6 +94,12 @@ impl Front {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.conns.is_empty()
+    }
+
+    /// Whether a request of any connection waits for its answer.
+    #[must_use]
+    pub fn owes_answers(&self) -> bool {
+        self.unanswered > 0
     }
 
     /// A client connected.
@@ -115,7 +123,8 @@ impl Front {
 
     /// The socket is closed, by whomever.
     pub fn on_closed(&mut self, conn: ConnId, burst: &mut Burst) {
-        if self.conns.remove(&conn).is_some() {
+        if let Some(state) = self.conns.remove(&conn) {
+            self.unanswered -= state.outstanding;
             burst.items.push(Item::Closed { conn });
         }
     }
@@ -123,23 +132,29 @@ impl Front {
     /// Bytes came in. Every complete frame goes into `burst`.
     pub fn on_bytes(&mut self, conn: ConnId, bytes: &[u8], burst: &mut Burst) -> Verdict {
         let Some(state) = self.conns.get_mut(&conn) else { return Verdict::Close(None) };
-        if !state.partial.is_empty() {
-            state.partial.extend_from_slice(bytes);
-            return Self::cut_partial(state, conn, &self.options, burst);
-        }
-        match cut(state, conn, bytes, &self.options, burst) {
-            Ok(used) => {
-                state.partial.extend_from_slice(&bytes[used..]);
-                state.verdict()
+        let before = state.outstanding;
+        let verdict = if state.partial.is_empty() {
+            match cut(state, conn, bytes, &self.options, burst) {
+                Ok(used) => {
+                    state.partial.extend_from_slice(&bytes[used..]);
+                    state.verdict()
+                }
+                Err(verdict) => verdict,
             }
-            Err(verdict) => verdict,
-        }
+        } else {
+            state.partial.extend_from_slice(bytes);
+            Self::cut_partial(state, conn, &self.options, burst)
+        };
+        self.unanswered += state.outstanding - before;
+        verdict
     }
 
     /// The host took `replies` replies of `conn` from the outbox; `unsent` bytes of it are still to be sent.
     pub fn on_answered(&mut self, conn: ConnId, replies: u32, then: Then, unsent: usize, now: MonoMs, burst: &mut Burst) -> Verdict {
         let Some(state) = self.conns.get_mut(&conn) else { return Verdict::Close(None) };
-        state.outstanding = state.outstanding.saturating_sub(replies as usize);
+        let answered = state.outstanding.min(replies as usize);
+        state.outstanding -= answered;
+        self.unanswered -= answered;
         state.report |= then == Then::Report;
         if then == Then::SessionUp {
             state.phase = Phase::Open;
@@ -163,7 +178,13 @@ impl Front {
         if unsent > CONN_UNSENT_HARD_BYTES_MAX {
             return Verdict::Close(Some(format!("the client leaves {unsent} bytes of replies and events unread")));
         }
-        if state.partial.is_empty() { state.verdict() } else { Self::cut_partial(state, conn, &self.options, burst) }
+        if state.partial.is_empty() {
+            return state.verdict();
+        }
+        let before = state.outstanding;
+        let verdict = Self::cut_partial(state, conn, &self.options, burst);
+        self.unanswered += state.outstanding - before;
+        verdict
     }
 
     /// Connections to close because they had no session for too long, or take nothing.

@@ -312,6 +312,7 @@ impl Life {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
+        self.keeper.tell_progress(&mut cx);
         self.note(agenda);
         history.ledger.committed(self.who.node, self.keeper.applied()).by(Checker::OneHistory)?;
         let mail = std::mem::take(&mut self.fx.peers);

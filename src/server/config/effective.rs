@@ -81,6 +81,7 @@ fn server_values(c: &Config) -> Vec<(&'static str, String)> {
         ("ringkeeper.fronts", c.fronts.to_string()),
         ("ringkeeper.placement", if c.placement == Placement::One { "one" } else { "spread" }.into()),
         ("ringkeeper.cores", list(c.cores.iter().map(usize::to_string).collect())),
+        ("ringkeeper.attend.us", c.attend_us.to_string()),
         ("ringkeeper.log.format", if c.log_format == LogFormat::Text { "text" } else { "json" }.into()),
         ("ringkeeper.log.level", log_level(c.log_level).into()),
         ("ringkeeper.slow.request.ms", number(c.slow_request_ms, "0")),

@@ -109,6 +109,8 @@ pub struct Config {
     pub log_sync: LogSync,
     /// A slower durable write is logged.
     pub fsync_warning_ms: u64,
+    /// µs to look for the next request of a client that is served alone, before going to sleep; 0 is never.
+    pub attend_us: u32,
     /// A slower request is logged; `None` is never.
     pub slow_request_ms: Option<u64>,
     /// Whether missing data directories are made.
@@ -186,6 +188,7 @@ pub(super) fn build(
         log_shards: r.int("ringkeeper.log.shards", 2),
         log_sync: if r.text("ringkeeper.log.sync") == Some("fdatasync") { LogSync::Fdatasync } else { LogSync::Dsync },
         fsync_warning_ms: r.int("fsync.warningthresholdms", 1000),
+        attend_us: r.int("ringkeeper.attend.us", 80),
         slow_request_ms: r.int_or_none("ringkeeper.slow.request.ms", 1000),
         data_dir_autocreate: r.bool("datadir.autocreate", true),
         digest_enabled: r.bool("digest.enabled", true),

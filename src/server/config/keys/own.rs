@@ -43,6 +43,12 @@ pub(super) const KEYS: &[Key] = &[
         "all that the process may use",
         "cores that executors are pinned to, in this order: keeper, fronts, log shards",
     ),
+    honoured(
+        "ringkeeper.attend.us",
+        Kind::Int { min: 0, max: 1000 },
+        "80",
+        "µs to look for the next request of a client that is served alone before going to sleep, where one executor holds all roles; 0: never",
+    ),
     honoured("ringkeeper.log.format", Kind::Choice(&["text", "json"]), "text", "form of the lines on standard error"),
     honoured(
         "ringkeeper.log.level",

@@ -264,8 +264,9 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// What no batch carried in this turn: commits, and rounds that somebody waits for.
-    pub(super) fn tell_progress(&mut self, cx: &mut Cx<'_, M>) {
+    /// Tells the learners what no batch has carried: commits, and rounds that somebody waits for. After each turn; a host that expects
+    /// a request within microseconds may wait so long for a batch to carry it.
+    pub fn tell_progress(&mut self, cx: &mut Cx<'_, M>) {
         let Some(epoch) = self.leads() else { return };
         let Some(e) = &mut self.ensemble else { return };
         let say = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());

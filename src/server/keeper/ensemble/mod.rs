@@ -427,7 +427,6 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         self.stream_closed(cx);
-        self.tell_progress(cx);
         let applied = self.applied;
         let digest = self.tree.digest();
         let Some(e) = &mut self.ensemble else { return };

@@ -99,6 +99,7 @@ impl Bench {
             let moved = !durable.is_empty();
             durable.into_iter().for_each(|done| self.keeper.on_disk(&mut cx, done));
             self.keeper.turn(&mut cx);
+            self.keeper.tell_progress(&mut cx);
             let left = self.fx.disk.len();
             self.dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
                 DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => {

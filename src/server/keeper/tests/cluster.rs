@@ -135,6 +135,7 @@ impl Cluster {
             node.keeper.on_tick(&mut cx);
         }
         node.keeper.turn(&mut cx);
+        node.keeper.tell_progress(&mut cx);
         assert!(node.fx.stop.is_none() && !node.fx.reboot, "{:?}", node.fx.stop);
         self.notes.extend(node.fx.notes.drain(..).map(|n| format!("{now:?} server {}: {}", id.0, n.text)));
         node.dones.extend(node.fx.disk.drain(..).map(|effect| match effect {

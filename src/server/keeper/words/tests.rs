@@ -73,6 +73,7 @@ impl Bench {
             }
             self.keeper.on_burst(&mut cx, &std::mem::take(&mut self.burst));
             self.keeper.turn(&mut cx);
+            self.keeper.tell_progress(&mut cx);
             dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
                 DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => ticket,
             }));
