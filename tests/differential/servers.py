@@ -54,7 +54,7 @@ def cache_dir():
 
 def reference_jars():
     """The directory with the reference's jars, filled at the first call."""
-    target = cache_dir() / REFERENCE
+    target = cache_dir() / f"reference-{REFERENCE}"  # the suites of clients keep their own, with another layout
     if (target / "complete").exists():
         return target
     if not shutil.which("mvn") or not shutil.which("java"):
