@@ -65,6 +65,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "log_generation_not_raised", what: "starts again in the old log generation" },
     Mutant { name: "log_ignores_hole", what: "replays past a missing batch" },
     Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },
+    Mutant { name: "log_recycles_what_it_keeps", what: "a start takes a segment with batches for one that was never written to" },
     Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
     Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
     Mutant { name: "log_trusts_unsynced_tail", what: "serves batches that recovery read without making them durable" },

@@ -25,6 +25,7 @@ pub mod shard;
 pub mod start;
 #[cfg(test)]
 mod tests;
+mod unused;
 pub mod upkeep;
 pub mod writer;
 

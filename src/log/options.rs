@@ -7,6 +7,7 @@ use crate::log::mark::Mark;
 use crate::log::meta::Meta;
 use crate::log::segment::SegmentHead;
 use crate::log::shard::ClosedSegment;
+use crate::model::file::FilePath;
 
 /// Sizes and times of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +76,8 @@ pub struct LogStart {
     pub mark: Mark,
     /// First segment of each shard in the new generation.
     pub segments: Vec<SegmentHead>,
+    /// For each shard, unused segments of the usual size, to be made into spares.
+    pub free: Vec<Vec<FilePath>>,
     /// Segments of earlier generations.
     pub closed: Vec<ClosedSegment>,
     /// Identities of the chain that ends at `tail`, ascending; the first is what its oldest batch follows.

@@ -64,11 +64,11 @@ pub(super) struct ShardSegments {
 }
 
 /// Retired files that a shard keeps for the next spares; more than that are removed.
-const FREE_MAX: usize = 2;
+pub(super) const FREE_MAX: usize = 2;
 
 impl ShardSegments {
-    /// With `first`, made before serving, as the segment in use.
-    pub(super) fn new(first: SegmentHead) -> ShardSegments {
+    /// With `first`, made before serving, as the segment in use, and files of the usual size to be made into spares.
+    pub(super) fn new(first: SegmentHead, free: Vec<FilePath>) -> ShardSegments {
         let active = Active { head: first, used: 0, first: Zxid::ZERO, last: Zxid::ZERO };
         ShardSegments {
             id: first.shard,
@@ -78,7 +78,7 @@ impl ShardSegments {
             newest: first,
             is_full: false,
             may_retry: false,
-            free: Vec::new(),
+            free,
             wanted: 0,
         }
     }

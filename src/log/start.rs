@@ -9,8 +9,9 @@ use crate::log::mark::Mark;
 use crate::log::meta::{Meta, Span};
 use crate::log::options::{LogOptions, LogStart};
 use crate::log::scan::Scan;
-use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES, SegmentHead, create_script, shard_dir};
+use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES, SegmentHead, create_script, recycle_script, shard_dir};
 use crate::log::shard::ClosedSegment;
+use crate::log::unused::Unused;
 use crate::model::file::{FileOp, FilePath, Script, Volume};
 use crate::{invariant, mutant};
 
@@ -83,6 +84,7 @@ impl LogStart {
             tail,
             place: Place::NONE,
             mark,
+            free: vec![Vec::new(); segments.len()],
             segments,
             closed: Vec::new(),
             known: vec![tail],
@@ -110,10 +112,14 @@ pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark
     let kept =
         scan.segments.iter().zip(live).filter(|(s, (_, last))| *last > Zxid::ZERO && s.head.is_none_or(|h| h.generation == old.generation));
     let kept = if mutant!("log_trusts_unsynced_tail") { Vec::new() } else { kept.map(|(s, _)| FileOp::Sync(s.path())).collect() };
+    let unused = Unused::of(scan, options);
+    let gone = removal(scan.leftovers.iter().chain(&unused.superfluous).cloned());
     let mut scripts = vec![Script { ops: kept }];
-    scripts.extend([meta.store_script(), mark.create_script(), directories(options), removal(scan.leftovers.iter().cloned())]);
-    scripts.extend(segments.iter().map(create_script));
-    let closed = scan.segments.iter().zip(live).map(|(segment, (first, last))| ClosedSegment {
+    scripts.extend([meta.store_script(), mark.create_script(), directories(options), gone]);
+    let made = |(head, old): (&SegmentHead, Option<FilePath>)| old.map_or_else(|| create_script(head), |old| recycle_script(old, head));
+    scripts.extend(segments.iter().zip(unused.first).map(made));
+    let closed = scan.segments.iter().zip(live).enumerate().filter(|(idx, _)| unused.all.binary_search(idx).is_err());
+    let closed = closed.map(|(_, (segment, (first, last)))| ClosedSegment {
         shard: segment.shard,
         path: segment.path(),
         capacity: segment.len.saturating_sub(SEGMENT_HEADER_BYTES),
@@ -121,7 +127,8 @@ pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark
         last: *last,
         generation: segment.head.map_or(0, |h| h.generation),
     });
-    let log = LogStart { place: end.place, closed: closed.collect(), ..LogStart::new(meta, mark, segments, end.tail) };
+    let closed = closed.collect();
+    let log = LogStart { place: end.place, closed, free: unused.free, ..LogStart::new(meta, mark, segments, end.tail) };
     Start { scripts, log }
 }
 

@@ -123,6 +123,7 @@ impl<M: BatchMemory> Log<M> {
         assert!(options.first_segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "first segments of {} bytes", options.first_segment_bytes);
         assert!(options.batch_body_bytes_max > 0 && options.batch_records_max > 0, "batches of nothing");
         assert!(start.segments.len() == usize::from(options.shards), "{} first segments", start.segments.len());
+        assert!(start.free.len() == start.segments.len(), "spares for {} shards", start.free.len());
         let durable = start.tail.zxid;
         let floor = start.known.first().unwrap_or(&start.tail).zxid;
         let mut recent = Recent::new(&options, start.known);
@@ -133,7 +134,7 @@ impl<M: BatchMemory> Log<M> {
             options,
             encoder: Encoder::default(),
             busy: vec![false; start.segments.len()],
-            shards: start.segments.into_iter().map(ShardSegments::new).collect(),
+            shards: start.segments.into_iter().zip(start.free).map(|(first, free)| ShardSegments::new(first, free)).collect(),
             next_shard: 0,
             open: None,
             sealed: VecDeque::new(),

@@ -58,6 +58,8 @@ pub struct Node {
     pub boot_prng: Prng,
     /// It came to an orderly end.
     pub clean: bool,
+    /// When it last started all sessions' timers, as a leader or alone (milliseconds).
+    pub timers_from_ms: u64,
     /// What its durable mark vouches for.
     pub marked: Zxid,
     /// Everything appended durably.
@@ -149,6 +151,7 @@ impl Node {
             config: config(idx, options)?,
             boot_prng,
             clean: false,
+            timers_from_ms: 0,
             marked: Zxid::ZERO,
             written: Vec::new(),
             rotten: false,

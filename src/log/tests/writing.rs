@@ -194,3 +194,29 @@ fn padding_is_zero_whatever_the_pool_gives() {
     let body_len = log.next_applicable(Zxid::new(0, 1)).unwrap().body().len();
     assert!(memory.bytes()[256 + body_len..len].iter().all(|b| *b == 0));
 }
+
+#[test]
+fn restarts_take_only_the_room_that_was_written_in() {
+    for shards in [1, 2] {
+        let mut driver = started(shards);
+        let mut prng = Prng::from_seed(1);
+        let segments = |driver: &mut Driver| driver.disk.settled().names().iter().filter(|name| name.ends_with(".log")).count();
+        let before = segments(&mut driver);
+        for _ in 0..20 {
+            driver.start(None);
+            driver.with_log(|log, out| log.submit(out));
+            driver.finish(&mut prng);
+        }
+        assert_eq!(segments(&mut driver), before, "{shards} shards, nothing written");
+        for _ in 0..20 {
+            driver.append(vec![7; 10], false).unwrap();
+            driver.with_log(|log, out| log.submit(out));
+            driver.finish(&mut prng);
+            driver.start(None);
+            driver.with_log(|log, out| log.submit(out));
+            driver.finish(&mut prng);
+        }
+        assert_eq!(driver.acked, driver.history.len(), "everything is still there");
+        assert_eq!(segments(&mut driver), before + 20, "{shards} shards, one short segment for each start after a write");
+    }
+}

@@ -30,8 +30,12 @@ impl World {
         self.agenda.trace.event(self.agenda.now_us, "turn", &[applied.0, digest]);
         self.nodes[who.node].disk_steps += self.agenda.disk_steps - steps;
         self.same_digest(who.node, applied, digest)?;
-        for session in expired {
-            self.history.presence.expired(session, self.agenda.now_ms()).by(Checker::Sessions)?;
+        // Of a leader that was deposed without noticing no expiry is ever committed, and what others hear since isn't its to know.
+        let deposed = matches!(role, Role::Leading { .. }) && self.nodes[who.node].timers_from_ms < self.history.presence.timers_from_ms;
+        if !deposed {
+            for session in expired {
+                self.history.presence.expired(session, self.agenda.now_ms()).by(Checker::Sessions)?;
+            }
         }
         self.new_role(who.node, role)?;
         self.mend(who.node);
@@ -57,6 +61,11 @@ impl World {
         }
     }
 
+    fn timers_start(&mut self, node: usize) {
+        self.nodes[node].timers_from_ms = self.agenda.now_ms();
+        self.history.presence.timers_from_ms = self.agenda.now_ms();
+    }
+
     /// A server does something else now.
     fn new_role(&mut self, node: usize, role: Role) -> Result<(), String> {
         let before = std::mem::replace(&mut self.nodes[node].role, role);
@@ -68,7 +77,7 @@ impl World {
             self.history.protocol.leads(node, epoch).by(Checker::OneLeader)?;
             if established {
                 self.coverage.hit("established");
-                self.history.presence.timers_from_ms = self.agenda.now_ms();
+                self.timers_start(node);
             }
         }
         if matches!(before, Role::Leading { established: true, .. })
@@ -303,7 +312,7 @@ impl World {
         let (keeper, startup) = boot.keeper(&self.nodes[idx].config, usize::from(fronts), now);
         if self.nodes.len() == 1 {
             checks::same_sessions(self.replay.sessions(), keeper.sessions()).by(Checker::Sessions)?;
-            self.history.presence.timers_from_ms = self.agenda.now_ms();
+            self.timers_start(idx);
         }
         let options = FrontOptions {
             frame_bytes_max: self.nodes[idx].config.frame_bytes_max,
