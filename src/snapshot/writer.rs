@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::Xxh3;
 const PENDING_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one script.
 const PIECE_BYTES: usize = 1 << 20;
+/// So much is written before it is synced: one sync of a large snapshot in the end would hold up the log's for its whole time.
+const SYNC_BYTES: u64 = 8 << 20;
 
 /// One snapshot that is being written.
 #[derive(Clone)]
@@ -30,6 +32,7 @@ pub struct SnapshotWriter {
     chunk_count: u32,
     counts: [u64; 3],
     written_bytes: u64,
+    unsynced_bytes: u64,
     /// Over everything handed to scripts, for reading it back.
     hash: Xxh3,
     started: bool,
@@ -49,6 +52,7 @@ impl SnapshotWriter {
             chunk_count: 0,
             counts: [0; 3],
             written_bytes: 0,
+            unsynced_bytes: 0,
             hash: Xxh3::new(),
             started: false,
             in_flight: false,
@@ -113,6 +117,12 @@ impl SnapshotWriter {
         self.chunk_count += 1;
     }
 
+    /// Bytes that were handed to the disk.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// The zxid it is of.
     #[must_use]
     pub fn zxid(&self) -> Zxid {
@@ -152,11 +162,15 @@ impl SnapshotWriter {
         let bytes = std::mem::replace(&mut self.pending, rest);
         let at = self.written_bytes;
         self.written_bytes += bytes.len() as u64;
+        self.unsynced_bytes += bytes.len() as u64;
         self.hash.update(&bytes);
         script.ops.push(FileOp::Write { path: temp.clone(), at, bytes });
         if self.finishing && self.pending.is_empty() {
             script.ops.extend(self.publish(temp));
             self.renamed = true;
+        } else if self.unsynced_bytes >= SYNC_BYTES {
+            script.ops.push(FileOp::Sync(temp));
+            self.unsynced_bytes = 0;
         }
         self.in_flight = true;
         Some(script)

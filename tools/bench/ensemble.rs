@@ -4,7 +4,9 @@
 //! when it is stopped.
 
 use crate::servers::Server;
+use crate::session::Session;
 use crate::{Failure, create_dir};
+use ringkeeper::model::request::Request;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::TcpListener;
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long all servers together may take until they serve.
 const START_MAX: Duration = Duration::from_secs(90);
+/// How long a restart with much data may take until somebody answers.
+const RESTART_MAX: Duration = Duration::from_secs(180);
 /// What every server's configuration begins with. A key of ours only sets a system property of a Java server.
 const COMMON: &str = "tickTime=2000\ninitLimit=10\nsyncLimit=5\nmaxClientCnxns=0\nadmin.enableServer=false\nringkeeper.log.level=warn\n";
 
@@ -57,6 +61,8 @@ pub struct Recipes {
 pub struct Ensemble {
     servers: Vec<Server>,
     dir: PathBuf,
+    recipes: Recipes,
+    system: System,
 }
 
 impl Recipes {
@@ -67,7 +73,7 @@ impl Recipes {
         }
         let dir = create_dir(dir)?;
         let ports = free_ports(3 * count)?;
-        let mut ensemble = Ensemble { servers: Vec::with_capacity(count), dir };
+        let mut ensemble = Ensemble { servers: Vec::with_capacity(count), dir, recipes: self.clone(), system };
         for idx in 0..count {
             let home = create_dir(&ensemble.dir.join(format!("server-{}", idx + 1)))?;
             let file = self.write_configuration(system, &home, idx, &ports)?;
@@ -141,6 +147,42 @@ impl Ensemble {
         self.servers.iter().map(Server::pid).collect()
     }
 
+    /// Ends the leader as a crash would.
+    pub fn crash_leader(&mut self) -> Result<(), Failure> {
+        let leader = self.servers.iter_mut().find(|server| server.mode().as_deref() == Some("leader"));
+        leader.ok_or("no server says that it leads")?.crash()
+    }
+
+    /// All crash at once and are started again. Returns how long it takes, from the first start on, until any of them answers with
+    /// the data of the znode `path`.
+    pub fn crash_and_restart(&mut self, path: &str) -> Result<Duration, Failure> {
+        let commands: Vec<Command> = self.servers.iter().map(|server| self.recipes.command(self.system, &server.file("zoo.cfg"))).collect();
+        for server in &mut self.servers {
+            server.crash()?;
+        }
+        let began = Instant::now();
+        for (server, command) in self.servers.iter_mut().zip(commands) {
+            server.spawn_again(command)?;
+        }
+        while !self.servers.iter().any(|server| answers(&server.address, path)) {
+            if began.elapsed() > RESTART_MAX {
+                return Err(format!("nobody answers {} s after the restart", RESTART_MAX.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let took = began.elapsed();
+        let end = Instant::now() + START_MAX;
+        for server in &mut self.servers {
+            server.wait_until_it_serves(end)?;
+        }
+        Ok(took)
+    }
+
+    /// Where each keeps its data.
+    pub fn data_dirs(&self) -> Vec<PathBuf> {
+        self.servers.iter().map(|server| server.file("data")).collect()
+    }
+
     /// The last lines that each has logged.
     pub fn log_tails(&self) -> String {
         let tail = |server: &Server| format!("{}: {}", server.address, server.log_tail());
@@ -153,6 +195,18 @@ impl Ensemble {
         self.servers.clear();
         fs::remove_dir_all(&self.dir).map_err(|e| format!("{}: {e}", self.dir.display()))
     }
+}
+
+/// Whether the server lets a session in and has the znode.
+fn answers(address: &str, path: &str) -> bool {
+    let ask = || -> Result<i32, Failure> {
+        let mut session = Session::connect(address)?;
+        session.finish_handshake()?;
+        let (err, _) = session.call(&Request::GetData { path: path.as_bytes(), watch: false })?;
+        session.call_all(&[Request::CloseSession], None)?;
+        Ok(err)
+    };
+    ask() == Ok(0)
 }
 
 /// Ports that were all free a moment ago.

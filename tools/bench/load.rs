@@ -21,6 +21,8 @@ use ringkeeper::base::prng::Prng;
 use rustix::event::{Timespec, epoll};
 pub use setup::fresh_root;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// What to do.
@@ -50,7 +52,14 @@ pub struct Plan {
     pub arrivals: Option<Arrivals>,
     /// Time that the generator wastes for each reply, to show that it is noticed.
     pub wasted: Duration,
+    /// While this is set, writes are counted apart from all others ([`APART_P99_9_US`]).
+    pub apart: Option<Arc<AtomicBool>>,
 }
+
+/// Name in [`Figures::extra`]: 999 of 1000 writes that were answered while [`Plan::apart`] was set took no longer.
+pub const APART_P99_9_US: &str = "apart_p99_9_us";
+/// See [`APART_P99_9_US`]: how many they were.
+pub const APART_COUNT: &str = "apart_count";
 
 /// Without a single reply for this long the run is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -77,6 +86,7 @@ pub fn run(plan: &Plan) -> Result<Figures, Failure> {
     }
     plan.arrivals.map_or(Ok(()), |arrivals| arrivals.check())?;
     let mut load = Load::prepare(plan)?;
+    load.latencies = Latencies::for_plan(plan)?;
     let (measured, used) = match plan.arrivals {
         None => load.closed_loop(plan)?,
         Some(arrivals) => load.open_loop(plan, arrivals)?,
@@ -127,7 +137,7 @@ impl Load {
     fn closed_loop(&mut self, plan: &Plan) -> Result<(Duration, Usage), Failure> {
         self.start(plan.outstanding, Next::Ask)?;
         self.go_on_for(plan.warmup)?;
-        self.latencies = Latencies::new()?;
+        self.latencies = Latencies::for_plan(plan)?;
         let (began, before) = (Instant::now(), Usage::now(&plan.watched)?);
         self.latencies.count_from(self.now_ns());
         let mut progress = Progress::new(plan.measured);

@@ -15,6 +15,7 @@ mod ensemble;
 #[cfg(test)]
 mod fake_server;
 mod figures;
+mod growth;
 mod host;
 mod limits;
 mod load;
@@ -24,6 +25,7 @@ mod scenario;
 mod servers;
 mod session;
 mod syscalls;
+mod trace;
 mod usage;
 mod workload;
 mod zookeeper;
@@ -57,6 +59,12 @@ enum Command {
     Scenario(scenario::ScenarioArguments),
     /// Starts ensembles of Ringkeeper and real ZooKeeper in turns and compares them.
     Compare(compare::CompareArguments),
+    /// Measures how Ringkeeper's operations change with more servers, znodes, sessions, watches, bytes and log shards.
+    Growth(growth::GrowthArguments),
+    /// Listens in between clients and a server, and writes what they ask into a trace.
+    Record(trace::RecordArguments),
+    /// Makes the load of a trace again.
+    Replay(trace::ReplayArguments),
     /// Adds the pieces of a write up from the criterion benches, beside a measured server.
     Budget(budget::BudgetArguments),
     /// Renders a page with tables and plots from measured figures.
@@ -132,6 +140,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(&arguments),
         Command::Scenario(arguments) => scenario::run(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Growth(arguments) => growth::growth(&arguments),
+        Command::Record(arguments) => trace::record(&arguments),
+        Command::Replay(arguments) => trace::replay(&arguments),
         Command::Budget(arguments) => budget::budget(&arguments),
         Command::Report(arguments) => report::report(&arguments),
     });
@@ -158,6 +169,7 @@ fn run(arguments: &RunArguments) -> Result<(), Failure> {
         clean_up: !arguments.keep,
         arrivals: arguments.rate.map(|rate_per_s| Arrivals { rate_per_s, poisson: !arguments.even }),
         wasted: Duration::from_micros(arguments.wasted_us),
+        apart: None,
     })?;
     print_figures(&figures, arguments.json)
 }

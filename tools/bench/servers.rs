@@ -45,7 +45,7 @@ impl Server {
 
     /// Waits until it serves, at longest until `end`.
     pub fn wait_until_it_serves(&mut self, end: Instant) -> Result<(), Failure> {
-        while !serves(&self.address) {
+        while self.mode().is_none() {
             if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
                 return Err(format!("a server ended while starting ({status}): {}", self.log_tail()));
             }
@@ -57,6 +57,11 @@ impl Server {
         Ok(())
     }
 
+    /// Its mode, if it serves: leader, follower, standalone.
+    pub fn mode(&self) -> Option<String> {
+        mode(&self.address)
+    }
+
     /// The last lines that it logged.
     pub fn log_tail(&self) -> String {
         let mut text = Vec::new();
@@ -65,6 +70,22 @@ impl Server {
             let _ = file.read_to_end(&mut text);
         }
         String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+    }
+
+    /// A file of its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Ends it as a crash would.
+    pub fn crash(&mut self) -> Result<(), Failure> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(|e| format!("can't kill the server at {}: {e}", self.address))
+    }
+
+    /// Starts it again once it has ended.
+    pub fn spawn_again(&mut self, command: Command) -> Result<(), Failure> {
+        *self = Server::spawn(command, self.dir.clone(), self.address.clone())?;
+        Ok(())
     }
 
     /// Asks it to end, without waiting.
@@ -103,8 +124,8 @@ fn end_with_this_process(command: &mut Command) {
     }
 }
 
-/// Whether the four-letter word `srvr` says that the server has a mode.
-fn serves(address: &str) -> bool {
+/// What the four-letter word `srvr` says of the server's mode, if it has one.
+fn mode(address: &str) -> Option<String> {
     let ask = || -> std::io::Result<String> {
         let to = address.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::NotFound)?;
         let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1))?;
@@ -114,5 +135,6 @@ fn serves(address: &str) -> bool {
         stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
         Ok(text)
     };
-    ask().is_ok_and(|text| text.contains("Mode: "))
+    let text = ask().ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Mode: ")).map(|mode| mode.trim().to_owned())
 }

@@ -211,7 +211,12 @@ pub fn value(bytes: usize) -> Vec<u8> {
 
 /// A create of a plain node that everybody may change.
 pub fn plain_create<'a>(path: &'a [u8], data: &'a [u8]) -> Request<'a> {
-    Request::Create(Create { op: CreateOp::Create, path, data: Some(data), acl: Some(OPEN_UNSAFE), flags: 0, ttl_ms: 0 })
+    open_create(path, data, 0)
+}
+
+/// A create of a node of the mode `flags` that everybody may change.
+pub fn open_create<'a>(path: &'a [u8], data: &'a [u8], flags: i32) -> Request<'a> {
+    Request::Create(Create { op: CreateOp::Create, path, data: Some(data), acl: Some(OPEN_UNSAFE), flags, ttl_ms: 0 })
 }
 
 impl Source {

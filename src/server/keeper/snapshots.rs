@@ -26,6 +26,9 @@ const RETRY_MS: u64 = 30_000;
 /// Between two snapshots lies at least this much time, however fast transactions come.
 const PAUSE_MS: u64 = 1000;
 
+/// A smaller snapshot costs too little to wait for.
+const LARGE_BYTES: u64 = 16 << 20;
+
 /// When snapshots are taken and how many stay.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotOptions {
@@ -49,6 +52,10 @@ pub(super) struct Snapshots {
     options: SnapshotOptions,
     trigger: Trigger,
     due: bool,
+    /// Log since the last snapshot was begun, and how much of it there must be before the next: half the size of a large one, so that a
+    /// tree that grows fast isn't written over and over.
+    logged_bytes: u64,
+    logged_bytes_min: u64,
     not_before: MonoMs,
     running: Option<Running>,
     next_ticket: u64,
@@ -86,6 +93,8 @@ impl Snapshots {
             options,
             trigger,
             due,
+            logged_bytes: 0,
+            logged_bytes_min: 0,
             not_before: MonoMs::default(),
             running: None,
             next_ticket: TICKET_BIT,
@@ -108,7 +117,21 @@ impl Snapshots {
     }
 
     pub(super) fn on_applied(&mut self, record_bytes: usize) {
+        self.logged_bytes += record_bytes as u64;
         self.due |= self.options.policy.snap_count > 0 && self.trigger.logged(record_bytes as u64);
+    }
+
+    /// A snapshot of so many bytes was taken.
+    fn pace(&mut self, taken_bytes: u64) {
+        let limit = match self.options.policy.snap_bytes {
+            0 => u64::MAX,
+            limit => limit / 2,
+        };
+        self.logged_bytes_min = if taken_bytes < LARGE_BYTES { 0 } else { (taken_bytes / 2).min(limit) };
+    }
+
+    fn is_due(&self) -> bool {
+        self.due && self.logged_bytes >= self.logged_bytes_min
     }
 
     pub(super) fn owns(&self, ticket: Ticket) -> bool {
@@ -161,7 +184,7 @@ impl Snapshots {
         let Some((_, verified)) = self.kept.iter_mut().find(|(zxid, verified)| *zxid == at && *verified) else { return false };
         *verified = false;
         self.newest = self.newest.filter(|newest| newest.zxid != at);
-        self.due = true;
+        self.want();
         true
     }
 
@@ -173,6 +196,7 @@ impl Snapshots {
     /// Makes a snapshot due now.
     pub(super) fn want(&mut self) {
         self.due = true;
+        self.logged_bytes_min = 0;
     }
 
     pub(super) fn figures(&self) -> SnapshotFigures {
@@ -200,7 +224,7 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// Begins a snapshot when one is due, goes on with the one under way, and hands the disk its next piece.
     pub(super) fn step_snapshot(&mut self, cx: &mut Cx<'_, M>) {
-        let may_begin = self.snapshots.due && self.snapshots.is_idle() && cx.now.mono >= self.snapshots.not_before;
+        let may_begin = self.snapshots.is_due() && self.snapshots.is_idle() && cx.now.mono >= self.snapshots.not_before;
         if may_begin && !self.is_restarting() && !self.stopping && self.log.fault().is_none() && !self.log.is_full() {
             self.begin_snapshot(cx.now.mono);
         }
@@ -226,6 +250,7 @@ impl<M: BatchMemory> Keeper<M> {
         let head = Head { zxid: at.zxid, checksum: at.checksum, cluster: self.log.cluster(), generation: self.log.meta().generation };
         self.snapshots.trigger.restart();
         self.snapshots.due = false;
+        self.snapshots.logged_bytes = 0;
         self.snapshots.not_before = now.plus(PAUSE_MS);
         if self.snapshots.kept.last().is_some_and(|(zxid, verified)| *zxid >= head.zxid && *verified) {
             return;
@@ -253,7 +278,7 @@ impl<M: BatchMemory> Keeper<M> {
     fn give_up_snapshot(&mut self, cx: &mut Cx<'_, M>, why: &str) {
         let Some(running) = self.snapshots.running.take() else { return };
         self.tree.abort_scan();
-        self.snapshots.due = true;
+        self.snapshots.want();
         self.snapshots.not_before = cx.now.mono.plus(RETRY_MS);
         let retry_s = RETRY_MS / 1000;
         cx.fx.note(Level::Warn, format!("a snapshot failed and is tried again in {retry_s} s; the log goes on without it: {why}"));
@@ -273,6 +298,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.snapshots.kept.retain(|(kept, _)| *kept != zxid);
         self.snapshots.kept.push((zxid, true));
         self.snapshots.newest = Some(running.at);
+        self.snapshots.pace(running.writer.written_bytes());
         self.prune(cx);
     }
 
@@ -339,5 +365,23 @@ mod tests {
         assert!(snapshots.condemn(HEAD.zxid));
         assert_eq!((snapshots.due, snapshots.newest_verified(), snapshots.kept[1]), (true, None, (HEAD.zxid, false)));
         assert!(!snapshots.condemn(HEAD.zxid) && !snapshots.condemn(Zxid(99)), "said once");
+    }
+
+    #[test]
+    fn a_large_snapshot_waits_for_half_as_much_log() {
+        let (mut snapshots, record) = (with_two(), 1 << 20);
+        let logged = |snapshots: &mut Snapshots, records: u64| (0..records).for_each(|_| snapshots.on_applied(record));
+        logged(&mut snapshots, 11);
+        assert!(snapshots.is_due());
+        snapshots.pace(40 << 20);
+        assert!(!snapshots.is_due(), "11 MiB of 20");
+        logged(&mut snapshots, 9);
+        assert!(snapshots.is_due());
+        snapshots.pace(1 << 30);
+        assert!(!snapshots.is_due());
+        snapshots.want();
+        assert!(snapshots.is_due(), "somebody needs one");
+        snapshots.pace(LARGE_BYTES - 1);
+        assert!(snapshots.is_due(), "a small one waits for nothing");
     }
 }

@@ -1,6 +1,9 @@
 //! One side of one round: a fresh ensemble, a busy time on both sides that doesn't count, then the row's own work.
 
-use super::rows::{Load, READS_ALONE_P99_US, Row, SYNC_P50_US, Work};
+use super::looking::Looking;
+use super::rows::{
+    BYTES_PER_SESSION, BYTES_PER_ZNODE, IDLE_KIB, Load, READS_ALONE_P99_US, Row, SYNC_P50_US, TIME_MS, WITHOUT_SNAPSHOT_P99_9_US, Work,
+};
 use super::state::Setup;
 use crate::arrivals::Arrivals;
 use crate::brake::Brake;
@@ -10,15 +13,25 @@ use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::load::{self, Plan};
 use crate::scenario;
-use crate::usage::Watched;
+use crate::usage::{Usage, Watched};
 use crate::workload::Workload;
 use crate::{Failure, seconds};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Requests in flight of each session while the knee is looked for.
 const KNEE_OUTSTANDING: usize = 64;
 
+/// Writes while snapshots are taken: of values that make the log grow fast enough for several within the time.
+const WRITES: Load = Load { sessions: 32, outstanding: 256, workload: Workload::Set, value_bytes: 1024 };
+const WRITES_PER_S: f64 = 4000.0;
+/// How long, at most and in times of the time that counts.
+const SNAPSHOTS_TIME: Duration = Duration::from_secs(90);
+const SNAPSHOTS_TIMES: u32 = 12;
+/// Sessions that make znodes.
+const FILLERS: usize = 8;
 /// Longest time of a scenario.
 const SCENARIO_MAX: Duration = Duration::from_secs(600);
 /// What makes a server busy on all its paths.
@@ -71,14 +84,19 @@ impl Bench {
         })
     }
 
-    fn on_a_fresh_ensemble<T>(&self, side: System, what: &str, work: impl FnOnce(&Ensemble) -> Result<T, Failure>) -> Result<T, Failure> {
-        let ensemble = self.recipes.start(side, self.servers, &self.work_dir.join("ensemble"))?;
-        let outcome = work(&ensemble).map_err(|e| format!("{what}, {}: {e}\n{}", side.name(), ensemble.log_tails()));
+    fn on_a_fresh_ensemble<T>(
+        &self,
+        side: System,
+        what: &str,
+        work: impl FnOnce(&mut Ensemble) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut ensemble = self.recipes.start(side, self.servers, &self.work_dir.join("ensemble"))?;
+        let outcome = work(&mut ensemble).map_err(|e| format!("{what}, {}: {e}\n{}", side.name(), ensemble.log_tails()));
         ensemble.stop()?;
         outcome
     }
 
-    fn work(&self, ensemble: &Ensemble, work: Work, knee: Option<f64>) -> Result<Figures, Failure> {
+    fn work(&self, ensemble: &mut Ensemble, work: Work, knee: Option<f64>) -> Result<Figures, Failure> {
         match work {
             Work::Closed(load) => {
                 self.condition(ensemble, &load)?;
@@ -99,17 +117,75 @@ impl Bench {
             }
             Work::Scenario { scenario, sessions, size } => {
                 self.condition(ensemble, &BUSY)?;
-                let plan = scenario::Plan {
-                    servers: ensemble.addresses(),
-                    watched: self.watched(ensemble),
-                    sessions: (sessions / self.scale_down).max(1),
-                    size,
-                    measured: self.measured,
-                    time_max: SCENARIO_MAX,
-                };
+                let plan = self.scenario_plan(ensemble, (sessions / self.scale_down).max(1), size);
                 scenario.run(&plan)?.pop().ok_or_else(|| "the scenario measured nothing".to_owned())
             }
+            Work::LeaderLost(sessions) => {
+                self.condition(ensemble, &BUSY)?;
+                let mut plan = self.scenario_plan(ensemble, (sessions / self.scale_down).max(1), 0);
+                // What a process used is gone with it.
+                plan.watched.pids.clear();
+                scenario::storms::leader_lost(&plan, || ensemble.crash_leader())
+            }
+            Work::Restart { znodes, parents } => self.restart(ensemble, znodes, parents),
+            Work::IdleSessions(sessions) => self.idle_sessions(ensemble, sessions),
         }
+    }
+
+    fn scenario_plan(&self, ensemble: &Ensemble, sessions: usize, size: usize) -> scenario::Plan {
+        scenario::Plan {
+            servers: ensemble.addresses(),
+            watched: self.watched(ensemble),
+            sessions,
+            size,
+            measured: self.measured,
+            time_max: SCENARIO_MAX,
+        }
+    }
+
+    /// Memory of each server before, what each znode adds, and how long all take to come back.
+    fn restart(&self, ensemble: &mut Ensemble, znodes: usize, parents: usize) -> Result<Figures, Failure> {
+        let idle_kib = self.rss_kib(ensemble)?;
+        let plan = self.scenario_plan(ensemble, FILLERS, (znodes / self.scale_down).max(1));
+        let (mut figures, last) = scenario::fill::fill(&plan, (parents / self.scale_down).max(1))?;
+        let grown_kib = self.rss_kib(ensemble)? - idle_kib;
+        let loaded = self.while_snapshots_are_taken(ensemble)?;
+        let took = ensemble.crash_and_restart(&last)?;
+        figures.extra.insert(IDLE_KIB.to_owned(), idle_kib);
+        figures.extra.insert(BYTES_PER_ZNODE.to_owned(), grown_kib * 1024.0 / plan.size as f64);
+        figures.extra.insert(WITHOUT_SNAPSHOT_P99_9_US.to_owned(), loaded.latency.p99_9_us);
+        figures.extra.extend(loaded.extra);
+        figures.extra.insert(TIME_MS.to_owned(), took.as_secs_f64() * 1000.0);
+        Ok(figures)
+    }
+
+    /// Writes come evenly while the servers take snapshots as they do; those that are answered meanwhile are counted apart.
+    fn while_snapshots_are_taken(&self, ensemble: &Ensemble) -> Result<Figures, Failure> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let looking = Looking::at(ensemble.data_dirs(), Arc::clone(&flag));
+        let plan = Plan {
+            arrivals: Some(Arrivals { rate_per_s: WRITES_PER_S, poisson: true }),
+            measured: SNAPSHOTS_TIME.min(self.measured * SNAPSHOTS_TIMES),
+            apart: Some(flag),
+            ..self.plan(ensemble, &WRITES)
+        };
+        let figures = load::run(&plan);
+        looking.end()?;
+        figures
+    }
+
+    /// What each idle session adds to the memory of its server.
+    fn idle_sessions(&self, ensemble: &Ensemble, sessions: usize) -> Result<Figures, Failure> {
+        let before_kib = self.rss_kib(ensemble)?;
+        let plan = self.scenario_plan(ensemble, (sessions / self.scale_down).max(1), 0);
+        let (mut figures, with_kib) = scenario::fill::idle_sessions(&plan, || self.rss_kib(ensemble))?;
+        figures.extra.insert(BYTES_PER_SESSION.to_owned(), (with_kib - before_kib) * 1024.0 / plan.sessions as f64);
+        Ok(figures)
+    }
+
+    /// Memory of a server, on average.
+    fn rss_kib(&self, ensemble: &Ensemble) -> Result<f64, Failure> {
+        Ok(Usage::now(&self.watched(ensemble))?.servers_rss_kib as f64 / self.servers as f64)
     }
 
     fn watched(&self, ensemble: &Ensemble) -> Watched {
@@ -130,6 +206,7 @@ impl Bench {
             clean_up: false,
             arrivals: None,
             wasted: Duration::ZERO,
+            apart: None,
         }
     }
 

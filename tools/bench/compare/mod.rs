@@ -4,6 +4,7 @@
 //! Guarantees: what was measured is on disk after each round, and a comparison that is started again goes on behind it; a row that
 //! fails is told with the servers' last words and left, and the others go on.
 
+mod looking;
 mod measure;
 pub mod rows;
 pub mod state;
@@ -88,6 +89,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<(), Failure> {
         list(&rows);
         return Ok(());
     }
+    let rows = that_fit(rows, arguments)?;
     let [ours, theirs] = arguments.sides[..] else {
         return Err("--sides takes exactly two".to_owned());
     };
@@ -154,6 +156,15 @@ fn chosen(names: &[String]) -> Result<Vec<Row>, Failure> {
     let find = |name: &String| ROWS.iter().find(|row| row.name == name).copied();
     let known = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
     names.iter().map(|name| find(name).ok_or_else(|| format!("no row is called {name:?}; there are {}", known()))).collect()
+}
+
+/// Without those that can't be measured with so many servers; naming one of them is a mistake.
+fn that_fit(rows: Vec<Row>, arguments: &CompareArguments) -> Result<Vec<Row>, Failure> {
+    let (fit, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.fits(arguments.servers));
+    match others.first() {
+        Some(row) if !arguments.rows.is_empty() => Err(format!("{} isn't measured with --servers {}", row.name, arguments.servers)),
+        _ => Ok(fit),
+    }
 }
 
 fn list(rows: &[Row]) {

@@ -4,6 +4,7 @@
 //! rows are measured all the same, beside no demand.
 
 use crate::figures::Figures;
+use crate::load::APART_P99_9_US;
 use crate::scenario::Scenario;
 use crate::workload::Workload;
 
@@ -31,6 +32,23 @@ pub enum Work {
     OpenAtKnee { percent: u32, load: Load },
     /// A scenario, of so many sessions and that size.
     Scenario { scenario: Scenario, sessions: usize, size: usize },
+    /// So many sessions, and then the leader's end.
+    LeaderLost(usize),
+    /// So many znodes, of which the memory is measured, and then a restart of all servers.
+    Restart { znodes: usize, parents: usize },
+    /// So many sessions that ask nothing.
+    IdleSessions(usize),
+}
+
+impl Row {
+    /// Whether it can be measured with so many servers: a leader that is lost needs others, and one server is enough to weigh.
+    pub fn fits(&self, servers: usize) -> bool {
+        match self.work {
+            Work::LeaderLost(_) => servers >= 3,
+            Work::Restart { .. } | Work::IdleSessions(_) => servers == 1,
+            _ => true,
+        }
+    }
 }
 
 /// Sessions, window, operations.
@@ -79,10 +97,18 @@ pub enum Figure {
     OverSync,
     /// Time that a scenario took.
     Time,
+    /// Memory of a server before anything was asked of it.
+    IdleMemory,
+    /// Memory that a server takes for each znode.
+    ZnodeMemory,
+    /// Memory that a server takes for each idle session.
+    SessionMemory,
+    /// p99.9 of writes while snapshots are taken ÷ without.
+    BesideSnapshots,
 }
 
 /// Every figure, in the order of the table.
-pub const FIGURES: [Figure; 15] = [
+pub const FIGURES: [Figure; 19] = [
     Figure::Throughput,
     Figure::P50,
     Figure::P99,
@@ -96,6 +122,10 @@ pub const FIGURES: [Figure; 15] = [
     Figure::WriteAmplification,
     Figure::Flushes,
     Figure::Memory,
+    Figure::IdleMemory,
+    Figure::ZnodeMemory,
+    Figure::SessionMemory,
+    Figure::BesideSnapshots,
     Figure::ReadsBesideWrites,
     Figure::OverSync,
 ];
@@ -106,6 +136,14 @@ pub const READS_ALONE_P99_US: &str = "reads_alone_p99_us";
 pub const SYNC_P50_US: &str = "sync_p50_us";
 /// See [`READS_ALONE_P99_US`].
 pub const TIME_MS: &str = "time_ms";
+/// See [`READS_ALONE_P99_US`].
+pub const IDLE_KIB: &str = "idle_kib";
+/// See [`READS_ALONE_P99_US`].
+pub const BYTES_PER_ZNODE: &str = "bytes_per_znode";
+/// See [`READS_ALONE_P99_US`].
+pub const BYTES_PER_SESSION: &str = "bytes_per_session";
+/// See [`READS_ALONE_P99_US`].
+pub const WITHOUT_SNAPSHOT_P99_9_US: &str = "without_snapshot_p99_9_us";
 
 impl Figure {
     /// For tables.
@@ -126,6 +164,10 @@ impl Figure {
             Figure::ReadsBesideWrites => "read p99 ÷ alone",
             Figure::OverSync => "p50 ÷ sync p50",
             Figure::Time => "time ms",
+            Figure::IdleMemory => "idle MiB",
+            Figure::ZnodeMemory => "bytes/znode",
+            Figure::SessionMemory => "bytes/session",
+            Figure::BesideSnapshots => "snapshot p99.9 ÷",
         }
     }
 
@@ -148,6 +190,10 @@ impl Figure {
             Figure::ReadsBesideWrites => figures.reads.zip(extra(READS_ALONE_P99_US)).map(|(reads, alone)| reads.p99_us / alone),
             Figure::OverSync => extra(SYNC_P50_US).map(|sync| figures.latency.p50_us / sync),
             Figure::Time => extra(TIME_MS),
+            Figure::IdleMemory => extra(IDLE_KIB).map(|kib| kib / 1024.0),
+            Figure::ZnodeMemory => extra(BYTES_PER_ZNODE),
+            Figure::SessionMemory => extra(BYTES_PER_SESSION),
+            Figure::BesideSnapshots => extra(APART_P99_9_US).zip(extra(WITHOUT_SNAPSHOT_P99_9_US)).map(|(with, without)| with / without),
         };
         value.filter(|value| value.is_finite())
     }
@@ -159,7 +205,16 @@ impl Figure {
 
     /// Whether a demand is on our figure itself, not on the ratio.
     pub fn is_ours_alone(self) -> bool {
-        matches!(self, Figure::ReadsBesideWrites | Figure::OverSync | Figure::WriteAmplification)
+        matches!(
+            self,
+            Figure::ReadsBesideWrites
+                | Figure::OverSync
+                | Figure::WriteAmplification
+                | Figure::IdleMemory
+                | Figure::ZnodeMemory
+                | Figure::SessionMemory
+                | Figure::BesideSnapshots
+        )
     }
 }
 
@@ -184,10 +239,17 @@ const fn closed(sessions: usize, outstanding: usize, workload: Workload, value_b
     Work::Closed(Load { sessions, outstanding, workload, value_bytes })
 }
 
+const fn one(figure: Figure, bound: f64, aim: Option<f64>) -> Demand {
+    Demand { servers: 1, figure, bound, aim }
+}
+
 const OPEN: Load = Load { sessions: 32, outstanding: 256, workload: Workload::Set, value_bytes: 100 };
 const MIXED: Load = Load { sessions: 32, outstanding: 8, workload: Workload::Mixed { read_percent: 90 }, value_bytes: 100 };
 
-use Figure::{Cpu, OverSync, P50, P99, P999, ReadsBesideWrites, Throughput, Time, WriteAmplification};
+use Figure::{
+    BesideSnapshots, Cpu, IdleMemory, OverSync, P50, P99, P999, ReadsBesideWrites, SessionMemory, Throughput, Time, WriteAmplification,
+    ZnodeMemory,
+};
 
 /// All rows.
 #[rustfmt::skip]
@@ -199,9 +261,9 @@ pub const ROWS: &[Row] = &[
     Row { name: "create-8x64", text: "create 100 B, 8 × 64", work: closed(8, 64, Workload::Create, 100),
         demands: &[three(Throughput, 5.0, 8.0), three(Cpu, 0.13, 0.08)] },
     Row { name: "set1k-8x64", text: "setData 1 KB, 8 × 64", work: closed(8, 64, Workload::Set, 1024),
-        demands: &[three(Throughput, 4.0, 8.0), three(Cpu, 0.15, 0.08), Demand { servers: 1, figure: WriteAmplification, bound: 1.5, aim: Some(1.3) }] },
+        demands: &[three(Throughput, 4.0, 8.0), three(Cpu, 0.15, 0.08), one(WriteAmplification, 1.5, Some(1.3))] },
     Row { name: "set-1x1", text: "setData 100 B, 1 × 1", work: closed(1, 1, Workload::Set, 100),
-        demands: &[three(P50, 0.65, 0.55), three(Cpu, 0.40, 0.33), Demand { servers: 1, figure: OverSync, bound: 1.5, aim: Some(1.2) }] },
+        demands: &[three(P50, 0.65, 0.55), three(Cpu, 0.40, 0.33), one(OverSync, 1.5, Some(1.2))] },
     Row { name: "set-4x1", text: "setData 100 B, 4 × 1", work: closed(4, 1, Workload::Set, 100),
         demands: &[three(Throughput, 1.8, 2.4)] },
     Row { name: "set-10x1", text: "setData 100 B, 10 × 1", work: closed(10, 1, Workload::Set, 100),
@@ -222,8 +284,15 @@ pub const ROWS: &[Row] = &[
         work: Work::Scenario { scenario: Scenario::FanOut, sessions: 10_000, size: 0 }, demands: &[three(Time, 0.3, 0.15)] },
     Row { name: "connections-10000", text: "connection storm: 10,000 sessions at once, each answered once",
         work: Work::Scenario { scenario: Scenario::Connections, sessions: 10_000, size: 0 }, demands: &[three(Time, 0.3, 0.15)] },
+    Row { name: "leader-lost-10000", text: "the leader is killed under 10,000 idle sessions: time until each is back at another server and answered",
+        work: Work::LeaderLost(10_000), demands: &[three(Time, 0.3, 0.15)] },
     Row { name: "expiry-10000x10", text: "expiry storm: 10,000 sessions × 10 ephemerals: first to last removal",
         work: Work::Scenario { scenario: Scenario::Expiry, sessions: 10_000, size: 10 }, demands: &[three(Time, 0.3, 0.15)] },
+    Row { name: "restart-1m", text: "1,000,000 znodes (100 B, names of 30 B, 1,000 parents): memory, snapshots under load, and a restart until the first answer",
+        work: Work::Restart { znodes: 1_000_000, parents: 1000 },
+        demands: &[one(Time, 0.2, None), one(ZnodeMemory, 270.0, Some(200.0)), one(IdleMemory, 30.0, Some(15.0)), one(BesideSnapshots, 3.0, Some(1.5))] },
+    Row { name: "idle-10000", text: "10,000 sessions that ask nothing: memory",
+        work: Work::IdleSessions(10_000), demands: &[one(SessionMemory, 2048.0, Some(600.0))] },
 ];
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What a run counts: latencies by kind, how late the generator was, and each second of the time that counts.
 
-use super::Plan;
+use super::{APART_COUNT, APART_P99_9_US, Plan};
 use crate::Failure;
 use crate::figures::{Figures, Interval, Latency};
 use crate::session::{Burst, Replies};
 use crate::usage::Usage;
 use crate::workload::Kind;
 use hdrhistogram::Histogram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Latencies above this count as this.
@@ -20,6 +22,8 @@ pub struct Latencies {
     writes: Histogram<u64>,
     service: Histogram<u64>,
     lateness: Histogram<u64>,
+    /// Writes that were answered while this is set.
+    apart: Option<(Arc<AtomicBool>, Histogram<u64>)>,
     unserved: u64,
     /// Starts of requests that count.
     counts_ns: std::ops::Range<u64>,
@@ -35,10 +39,18 @@ impl Latencies {
             writes: histogram()?,
             service: histogram()?,
             lateness: histogram()?,
+            apart: None,
             unserved: 0,
             counts_ns: 0..u64::MAX,
             intervals: Vec::new(),
         })
+    }
+
+    /// As the plan wants it.
+    pub fn for_plan(plan: &Plan) -> Result<Latencies, Failure> {
+        let mut latencies = Latencies::new()?;
+        latencies.apart = plan.apart.clone().map(|flag| (flag, latencies.writes.clone()));
+        Ok(latencies)
     }
 
     /// The time that counts begins; what was asked before and is answered from now on counts too, as in any closed loop.
@@ -101,7 +113,8 @@ impl Latencies {
         let latency = Latency::of(&all).ok_or("no reply arrived in the time that counts")?;
         let (reads, writes) = (Latency::of(&self.reads), Latency::of(&self.writes));
         let mixed = reads.is_some() && writes.is_some();
-        let operations = all.len() - self.unserved;
+        let apart = self.apart.as_ref().map_or(0, |(_, apart)| apart.len());
+        let operations = all.len() + apart - self.unserved;
         let mut figures = Figures {
             name: plan.workload.to_string(),
             sessions: plan.sessions,
@@ -121,6 +134,10 @@ impl Latencies {
             intervals: self.intervals,
             ..Figures::default()
         };
+        if let Some(apart) = self.apart.as_ref().and_then(|(_, apart)| Latency::of(apart)) {
+            figures.extra.insert(APART_P99_9_US.to_owned(), apart.p99_9_us);
+            figures.extra.insert(APART_COUNT.to_owned(), apart.count as f64);
+        }
         figures.set_usage(used);
         Ok(figures)
     }
@@ -133,7 +150,12 @@ impl Replies for Latencies {
             return;
         }
         let latency_ns = now_ns.saturating_sub(burst.start_ns);
-        self.histogram(burst.kind).saturating_record_n(latency_ns, burst.count);
+        match &mut self.apart {
+            Some((flag, apart)) if burst.kind == Kind::Write && flag.load(Ordering::Relaxed) => {
+                apart.saturating_record_n(latency_ns, burst.count);
+            }
+            _ => self.histogram(burst.kind).saturating_record_n(latency_ns, burst.count),
+        }
         if !closed {
             self.service.saturating_record_n(now_ns.saturating_sub(burst.sent_ns), burst.count);
         }

@@ -15,6 +15,7 @@ fn plan(server: String, workload: &str) -> Plan {
         clean_up: true,
         arrivals: None,
         wasted: Duration::ZERO,
+        apart: None,
     }
 }
 
@@ -110,4 +111,20 @@ fn a_generator_that_is_the_bottleneck_is_reported_with_its_own_cpu_use() {
     let warning = figures.warning().unwrap_or_else(|| panic!("no warning: {figures}"));
     assert!(warning.starts_with("the generator was the bottleneck: it used "), "{warning}");
     assert!(figures.generator_cpu_us_per_op >= 400.0, "{figures}");
+}
+
+#[test]
+fn writes_are_counted_apart_while_that_is_wanted() {
+    let (server, _seen) = fake_server::start(Fault::None);
+    let flag = Arc::new(AtomicBool::new(true));
+    let lowered = Arc::clone(&flag);
+    let lowering = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        lowered.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    let figures = run(&Plan { apart: Some(flag), ..open(server, 1000.0, 800) }).expect("a run");
+    lowering.join().expect("a thread");
+    let apart = figures.extra[APART_COUNT];
+    assert!(apart > 50.0 && figures.latency.count > 50 && figures.extra[APART_P99_9_US] > 0.0, "{figures}");
+    assert_eq!(apart as u64 + figures.latency.count, figures.operations, "{figures}");
 }

@@ -6,6 +6,7 @@ mod page;
 mod svg;
 
 use crate::compare::state::{FORMAT, State};
+use crate::growth::{self, Growth};
 use crate::scenario::{RESULTS_FORMAT, Results};
 use crate::{Failure, create_dir};
 use page::Page;
@@ -28,6 +29,7 @@ pub struct ReportArguments {
 struct Found {
     comparisons: Vec<(String, State)>,
     scenarios: Vec<(String, Results)>,
+    growths: Vec<(String, Growth)>,
     others: Vec<String>,
 }
 
@@ -45,7 +47,12 @@ pub fn report(arguments: &ReportArguments) -> Result<(), Failure> {
     }
     let text = page.text.replace("](performance/", &format!("]({stem}/"));
     fs::write(&arguments.page, text).map_err(|e| failed(&arguments.page, e))?;
-    println!("{}, {} plots, from {} files", arguments.page.display(), page.plots.len(), found.comparisons.len() + found.scenarios.len());
+    println!(
+        "{}, {} plots, from {} files",
+        arguments.page.display(),
+        page.plots.len(),
+        found.comparisons.len() + found.scenarios.len() + found.growths.len()
+    );
     Ok(())
 }
 
@@ -63,6 +70,7 @@ fn read(dir: &Path) -> Result<Found, Failure> {
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(FORMAT) => found.comparisons.push((name, serde_json::from_value(value).map_err(|e| failed(&path, &e))?)),
             Some(RESULTS_FORMAT) => found.scenarios.push((name, serde_json::from_value(value).map_err(|e| failed(&path, &e))?)),
+            Some(growth::FORMAT) => found.growths.push((name, serde_json::from_value(value).map_err(|e| failed(&path, &e))?)),
             _ => found.others.push(name),
         }
     }
@@ -77,10 +85,13 @@ fn render(found: &Found) -> Page {
         page.comparison(state, file);
     }
     page.growth(&found.comparisons.iter().map(|(_, state)| state.clone()).collect::<Vec<_>>());
+    for (file, growth) in &found.growths {
+        page.more_of_everything(growth, file);
+    }
     for (file, results) in &found.scenarios {
         page.scenarios(results, file);
     }
-    if found.comparisons.is_empty() && found.scenarios.is_empty() {
+    if found.comparisons.is_empty() && found.scenarios.is_empty() && found.growths.is_empty() {
         page.text += "Nothing has been measured yet.\n\n";
     }
     if !found.others.is_empty() {
@@ -97,6 +108,7 @@ mod tests {
     use crate::compare::state::{Round, Setup};
     use crate::ensemble::System;
     use crate::figures::{Figures, Latency};
+    use crate::growth::{Dimension, Point};
     use crate::host::Host;
     use crate::limits::Limits;
 
@@ -123,6 +135,13 @@ mod tests {
         let scenarios =
             Results { format: RESULTS_FORMAT.to_owned(), host: Host::default(), figures: vec![mixed("mixed:0"), mixed("mixed:100")] };
         fs::write(results.join("s.json"), serde_json::to_string(&scenarios).expect("JSON")).expect("written");
+        let point = |at| Point {
+            dimension: Dimension::Znodes,
+            at,
+            figures: Figures { name: "set".to_owned(), ops_per_s: 7.0, ..Figures::default() },
+        };
+        let growth = Growth { format: growth::FORMAT.to_owned(), points: vec![point(10), point(1000)], ..Growth::default() };
+        fs::write(results.join("g.json"), serde_json::to_string(&growth).expect("JSON")).expect("written");
         let page = dir.path().join("speed.md");
         report(&ReportArguments { results, page: page.clone() }).expect("a page");
         let text = fs::read_to_string(&page).expect("a page");
@@ -134,6 +153,8 @@ mod tests {
             "not shown here: old.json",
             "(speed/growth-servers.svg)",
             "(speed/s-read-ratio.svg)",
+            "(speed/g-znodes.svg)",
+            "| 1000 | set |",
         ] {
             assert!(text.contains(part), "{part} isn't in\n{text}");
         }

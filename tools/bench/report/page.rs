@@ -5,6 +5,7 @@ use crate::compare::rows::{Figure, ROWS, Row};
 use crate::compare::state::{RowState, State};
 use crate::compare::verdict::{Line, Spread, lines, short, warnings};
 use crate::figures::Figures;
+use crate::growth::{self, Dimension, Growth, Point};
 use crate::host::Host;
 use crate::scenario::Results;
 use std::fmt::Write;
@@ -186,6 +187,53 @@ impl Page {
             states.iter().map(|state| (state.setup.servers as f64, format!("{} servers", state.setup.servers))).collect();
         let title = "Requests a second by the number of servers";
         self.plot("growth-servers", title, svg::lines(title, &[(OURS, "Ringkeeper"), (THEIRS, "ZooKeeper")], &ticks, &series));
+    }
+
+    /// How it goes with more of everything.
+    pub fn more_of_everything(&mut self, growth: &Growth, file: &str) {
+        self.say("## More of everything\n");
+        self.host(&growth.host, file);
+        self.say(&format!("Each point on servers of its own, {} s that count; one server unless it says more.\n", growth.seconds));
+        for dimension in <Dimension as clap::ValueEnum>::value_variants() {
+            let points: Vec<&Point> = growth.points.iter().filter(|point| point.dimension == *dimension).collect();
+            if !points.is_empty() {
+                self.dimension(*dimension, &points, file);
+            }
+        }
+    }
+
+    fn dimension(&mut self, dimension: Dimension, points: &[&Point], file: &str) {
+        self.say(&format!("### More {}\n", dimension.name()));
+        self.say(&format!(
+            "| {} | | sessions × outstanding | ops/s | p50 µs | p99 µs | p99.9 µs | CPU µs/op | MiB of a server |",
+            dimension.name()
+        ));
+        self.say("|---|---|---|---|---|---|---|---|---|");
+        for Point { at, figures, .. } in points {
+            let Figures { name, sessions, outstanding, latency: l, .. } = figures;
+            let numbers = [figures.ops_per_s, l.p50_us, l.p99_us, l.p99_9_us].map(short).join(" | ");
+            let cpu = figures.server_cpu_us_per_op.map_or_else(String::new, short);
+            let memory = figures.extra.get(growth::RSS_MIB).map_or_else(String::new, |mib| short(*mib));
+            self.say(&format!("| {at} | {name} | {sessions} × {outstanding} | {numbers} | {cpu} | {memory} |"));
+        }
+        self.say("");
+        let mut places: Vec<usize> = points.iter().map(|point| point.at).collect();
+        places.dedup();
+        let place = |at: usize| places.iter().position(|place| *place == at).unwrap_or(0) as f64;
+        let mut works: Vec<&str> = points.iter().map(|point| point.figures.name.as_str()).collect();
+        works.sort_unstable();
+        works.dedup();
+        let series = works.iter().zip([OURS, THEIRS].into_iter().cycle()).map(|(work, colour)| Series {
+            label: (*work).to_owned(),
+            colour,
+            points: points.iter().filter(|p| p.figures.name == *work).map(|p| (place(p.at), p.figures.ops_per_s)).collect(),
+        });
+        if places.len() > 1 {
+            let title = format!("Requests a second with more {}", dimension.name());
+            let ticks: Vec<(f64, String)> = places.iter().map(|at| (place(*at), at.to_string())).collect();
+            let name = format!("{}-{}", stem(file), dimension.name().replace(' ', "-"));
+            self.plot(&name, &title, svg::lines(&title, &[], &ticks, &series.collect::<Vec<_>>()));
+        }
     }
 
     /// Scenarios that were run by themselves.

@@ -53,5 +53,6 @@ fn measure(plan: &Plan, workload: Workload, outstanding: usize, value_bytes: usi
         clean_up: true,
         arrivals: None,
         wasted: Duration::ZERO,
+        apart: None,
     })
 }

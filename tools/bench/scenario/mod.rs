@@ -3,11 +3,12 @@
 
 mod barrier;
 mod fan_out;
+pub mod fill;
 mod locks;
 mod loops;
-mod pool;
-mod stage;
-mod storms;
+pub mod pool;
+pub mod stage;
+pub mod storms;
 
 use crate::figures::Figures;
 use crate::host::Host;
@@ -66,7 +67,7 @@ pub struct Plan {
 }
 
 /// Most sessions; each needs a descriptor and a port.
-const SESSIONS_MAX: usize = 20_000;
+pub const SESSIONS_MAX: usize = 20_000;
 /// Largest size of any scenario.
 const SIZE_MAX: usize = 1_048_000;
 

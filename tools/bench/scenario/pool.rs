@@ -6,7 +6,8 @@
 
 use crate::Failure;
 use ringkeeper::base::ids::{SessionId, Zxid};
-use ringkeeper::model::request::{Connect, Request};
+use ringkeeper::model::request::{Connect, Connected, Request};
+use ringkeeper::model::txn::PASSWORD_BYTES;
 use ringkeeper::model::watch_kind::EventType;
 use ringkeeper::wire::FrameSplitter;
 use ringkeeper::wire::client::{XID_EVENT, XID_PING};
@@ -51,7 +52,12 @@ pub enum News {
     },
     /// The connection is gone, before or after the handshake.
     Closed,
+    /// The session that was to be resumed is gone; so is the connection.
+    Expired,
 }
+
+/// Asks for a new session.
+const NOBODY: Connected = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
 
 struct Client {
     stream: TcpStream,
@@ -66,6 +72,8 @@ struct Client {
 /// The sessions, by number from 0. Dropping it closes their connections without ending the sessions.
 pub struct Pool {
     clients: Vec<Option<Client>>,
+    /// What each was given at its last handshake, to resume it with.
+    identities: Vec<Connected>,
     epoll: OwnedFd,
     servers: Vec<SocketAddr>,
     timeout_ms: i32,
@@ -84,6 +92,7 @@ impl Pool {
         let now = Instant::now();
         Ok(Pool {
             clients: Vec::new(),
+            identities: Vec::new(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?,
             servers: servers.iter().map(resolve).collect::<Result<_, Failure>>()?,
             timeout_ms,
@@ -97,6 +106,7 @@ impl Pool {
     pub fn connect_many(&mut self, count: usize) -> Result<(), Failure> {
         for _ in 0..count {
             self.clients.push(None);
+            self.identities.push(NOBODY);
             self.connect_as(self.clients.len() - 1)?;
         }
         Ok(())
@@ -104,7 +114,16 @@ impl Pool {
 
     /// Begins a new session in the place of a closed one.
     pub fn connect_as(&mut self, idx: usize) -> Result<(), Failure> {
-        let address = self.servers[idx % self.servers.len()];
+        self.connect(idx, self.servers[idx % self.servers.len()], NOBODY)
+    }
+
+    /// Resumes the session of a closed connection at the server `at`, counted on from its first one. A server that can't be reached
+    /// tells by [`News::Closed`], one that knows no such session by [`News::Expired`].
+    pub fn resume(&mut self, idx: usize, at: usize) -> Result<(), Failure> {
+        self.connect(idx, self.servers[(idx + at) % self.servers.len()], self.identities[idx])
+    }
+
+    fn connect(&mut self, idx: usize, address: SocketAddr, as_whom: Connected) -> Result<(), Failure> {
         let failed = |e: std::io::Error| format!("can't connect to {address}: {e}");
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -114,7 +133,7 @@ impl Pool {
             _ => {}
         }
         let mut unsent = Vec::new();
-        let (read_only, session, password) = (Some(false), SessionId::NONE, &[0; 16]);
+        let (read_only, session, password) = (Some(false), as_whom.session, &as_whom.password);
         let (protocol_version, last_zxid_seen, timeout_ms) = (0, Zxid::ZERO, self.timeout_ms);
         put_connect(&mut unsent, &Connect { protocol_version, last_zxid_seen, timeout_ms, session, password, read_only });
         let stream = TcpStream::from(socket);
@@ -149,13 +168,18 @@ impl Pool {
 
     /// Waits for news, at most a tenth of a second. Fails when the time for everything is over.
     pub fn wait(&mut self, news: &mut NewsList) -> Result<(), Failure> {
+        self.wait_at_most(news, Duration::from_millis(100))
+    }
+
+    /// As [`Pool::wait`], at most so long.
+    pub fn wait_at_most(&mut self, news: &mut NewsList, time: Duration) -> Result<(), Failure> {
         if Instant::now() > self.give_up_at {
             return Err("it didn't come to its end in the time that it may take".to_owned());
         }
         self.ping_if_due()?;
         let empty = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         let mut events = [empty; EVENTS_MAX];
-        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
         let count = match epoll::wait(&self.epoll, &mut events[..], Some(&timeout)) {
             Ok(count) => count,
             Err(rustix::io::Errno::INTR) => 0,
@@ -165,7 +189,8 @@ impl Pool {
             let (idx, flags) = (event.data.u64() as usize, event.flags);
             let Some(client) = &mut self.clients[idx] else { continue };
             let alive = (!flags.contains(epoll::EventFlags::OUT) || flush(&self.epoll, client, idx).is_ok())
-                && (flags.difference(epoll::EventFlags::OUT).is_empty() || receive(client, &mut self.scratch, idx, news)?);
+                && (flags.difference(epoll::EventFlags::OUT).is_empty()
+                    || receive(client, &mut self.identities[idx], &mut self.scratch, idx, news)?);
             if !alive {
                 self.clients[idx] = None;
                 news.push((idx, News::Closed));
@@ -218,7 +243,7 @@ fn flush(epoll: &OwnedFd, client: &mut Client, idx: usize) -> Result<(), Failure
 }
 
 /// One read and all whole frames; false if the connection is gone.
-fn receive(client: &mut Client, scratch: &mut [u8], idx: usize, news: &mut NewsList) -> Result<bool, Failure> {
+fn receive(client: &mut Client, identity: &mut Connected, scratch: &mut [u8], idx: usize, news: &mut NewsList) -> Result<bool, Failure> {
     match client.stream.read(scratch) {
         Ok(0) => return Ok(false),
         Ok(n) => client.received.extend_from_slice(&scratch[..n]),
@@ -228,8 +253,11 @@ fn receive(client: &mut Client, scratch: &mut [u8], idx: usize, news: &mut NewsL
     let received = std::mem::take(&mut client.received);
     let mut frames = FrameSplitter::new(&received, REPLY_BYTES_MAX);
     while let Some(frame) = frames.next_frame().map_err(|e| format!("the server sent {e}"))? {
-        match heard(client, frame)? {
-            Some(News::Closed) => return Ok(false),
+        match heard(client, identity, frame)? {
+            Some(News::Expired) => {
+                news.push((idx, News::Expired));
+                return Ok(false);
+            }
             Some(heard) => news.push((idx, heard)),
             None => {}
         }
@@ -238,11 +266,15 @@ fn receive(client: &mut Client, scratch: &mut [u8], idx: usize, news: &mut NewsL
     Ok(true)
 }
 
-fn heard(client: &mut Client, frame: &[u8]) -> Result<Option<News>, Failure> {
+fn heard(client: &mut Client, identity: &mut Connected, frame: &[u8]) -> Result<Option<News>, Failure> {
     if !client.greeted {
         let reply = decode_connected(frame).map_err(|e| format!("the answer to the handshake: {e}"))?;
         client.greeted = true;
-        return Ok(Some(if reply.connected.timeout_ms == 0 { News::Closed } else { News::Connected }));
+        if reply.connected.timeout_ms == 0 {
+            return Ok(Some(News::Expired));
+        }
+        *identity = reply.connected;
+        return Ok(Some(News::Connected));
     }
     let (header, body) = decode_reply_header(frame).map_err(|e| format!("a reply: {e}"))?;
     Ok(match header.xid {

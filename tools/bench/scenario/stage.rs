@@ -8,7 +8,7 @@ use crate::figures::{Figures, Latency};
 use crate::load::fresh_root;
 use crate::session::Session;
 use crate::usage::Usage;
-use crate::workload::plain_create;
+use crate::workload::{open_create, plain_create};
 use hdrhistogram::Histogram;
 use ringkeeper::model::error_code::ErrorCode;
 use ringkeeper::model::op_code::OpCode;
@@ -174,8 +174,5 @@ pub fn ms(time: Duration) -> f64 {
 
 /// A create of an ephemeral node, with the sequence flag or without.
 pub fn ephemeral(path: &[u8], sequential: bool) -> Request<'_> {
-    match plain_create(path, b"") {
-        Request::Create(create) => Request::Create(ringkeeper::model::request::Create { flags: if sequential { 3 } else { 1 }, ..create }),
-        other => other,
-    }
+    open_create(path, b"", if sequential { 3 } else { 1 })
 }

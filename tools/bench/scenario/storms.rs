@@ -9,6 +9,7 @@ use crate::figures::Figures;
 use ringkeeper::model::op_code::OpCode;
 use ringkeeper::model::request::Request;
 use ringkeeper::wire::client_side::{ReplyBody, decode_body};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const TIMEOUT_MS: i32 = 30_000;
@@ -18,6 +19,10 @@ const EXPIRING_TIMEOUT_MS: i32 = 5000;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Attempts of each session before the storm has failed.
 const ATTEMPTS_MAX: usize = 20;
+/// Pause of a client that lost its connection before it tries the next server.
+const RESUME_PAUSE: Duration = Duration::from_millis(20);
+/// Attempts of a session to come back before the storm has failed.
+const RESUMES_MAX: usize = 3000;
 /// What a reply answers.
 const CREATED: u32 = 1;
 const ENDED: u32 = 2;
@@ -57,7 +62,7 @@ pub fn churn(plan: &Plan) -> Result<Figures, Failure> {
                         left -= 1;
                     }
                 }
-                other @ News::Event { .. } => return Err(format!("a session that watched nothing heard {other:?}")),
+                other @ (News::Event { .. } | News::Expired) => return Err(format!("a session that watched nothing heard {other:?}")),
             }
         }
     }
@@ -95,6 +100,51 @@ pub fn connections(plan: &Plan) -> Result<Figures, Failure> {
     let figures = meter.end(plan, "connections", &[(TIME_MS, time_ms), ("refused", refused as f64)])?;
     pool.close_all()?;
     Ok(figures)
+}
+
+/// All are connected, then `kill` ends the leader. Each is back once it has resumed its session somewhere and been answered a read.
+pub fn leader_lost(plan: &Plan, kill: impl FnOnce() -> Result<(), Failure>) -> Result<Figures, Failure> {
+    let mut pool = connected(plan, plan.sessions, TIMEOUT_MS)?;
+    let mut meter = Meter::begin(plan)?;
+    let began = Instant::now();
+    kill()?;
+    // Those whose server keeps them have nothing to come back from; whether it does shows in their answer.
+    for idx in 0..plan.sessions {
+        pool.send(idx, 0, &Request::Exists { path: b"/", watch: false })?;
+    }
+    let (mut back, mut left, mut attempts, mut news) = (vec![false; plan.sessions], plan.sessions, vec![0; plan.sessions], NewsList::new());
+    let mut again: VecDeque<(Instant, usize)> = VecDeque::new();
+    while left > 0 {
+        while let Some((_, idx)) = again.front().copied().filter(|(due, _)| *due <= Instant::now()) {
+            again.pop_front();
+            attempts[idx] += 1;
+            if attempts[idx] > RESUMES_MAX {
+                return Err(format!("session {idx} was refused {RESUMES_MAX} times"));
+            }
+            pool.resume(idx, attempts[idx])?;
+        }
+        pool.wait_at_most(&mut news, RESUME_PAUSE)?;
+        for (idx, heard) in news.drain(..) {
+            match heard {
+                News::Connected => pool.send(idx, 0, &Request::Exists { path: b"/", watch: false })?,
+                News::Reply { err, .. } => {
+                    expect_ok(err, "exists")?;
+                    meter.record(began);
+                    left -= usize::from(!std::mem::replace(&mut back[idx], true));
+                }
+                News::Closed => {
+                    // One that was answered by a server that then lost its leader isn't back yet.
+                    left += usize::from(std::mem::replace(&mut back[idx], false));
+                    again.push_back((Instant::now() + RESUME_PAUSE, idx));
+                }
+                other => return Err(format!("session {idx} heard {other:?} after {} attempts", attempts[idx])),
+            }
+        }
+    }
+    let time_ms = ms(began.elapsed());
+    let tried = attempts.iter().sum::<usize>() as f64;
+    meter.did(plan.sessions as u64);
+    meter.end(plan, "leader lost", &[(TIME_MS, time_ms), ("attempts", tried)])
 }
 
 /// All sessions with their ephemeral nodes are abandoned; how long the nodes' removal takes from the first to the last.

@@ -17,7 +17,7 @@ pub(super) const KEYS: &[Key] = &[
         "snapCount",
         Kind::Int { min: 2, max: i32::MAX as i64 },
         "100000",
-        "transactions between two snapshots (a random share between half and all of it)",
+        "transactions between two snapshots (a random share between half and all of it), and, behind one of 16 MiB and more, half as many bytes of log as it has",
     ),
     honoured(
         "snapSizeLimitInKb",
