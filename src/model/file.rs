@@ -78,11 +78,14 @@ pub enum FileOp {
     },
     /// Makes the file's content and size durable.
     Sync(FilePath),
-    /// Reads the whole file back and compares its length and checksum ([`crate::base::checksum::checksum`]); a difference is an error.
+    /// Reads the end of a file back from the medium and compares its checksum ([`crate::base::checksum::checksum`]); a difference, or a
+    /// file of another length, is an error.
     Verify {
         /// Which file.
         path: FilePath,
-        /// Expected bytes.
+        /// Where what is read begins, in bytes.
+        at: u64,
+        /// Bytes from there to the end of the file.
         len: u64,
         /// Expected checksum of them.
         checksum: u64,

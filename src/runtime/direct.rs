@@ -29,6 +29,10 @@ impl Block {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.start + self.len]
     }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.len]
+    }
 }
 
 /// A file without a name below `dir`, for writing with O_DSYNC; where the filesystem makes none, one whose name is removed at once.

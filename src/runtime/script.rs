@@ -7,13 +7,17 @@ use crate::base::limits::BLOCK_BYTES;
 use crate::model::file::{DiskError, FileOp, FilePath, Script};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Bytes of zeros written at once.
 const ZERO_CHUNK_BYTES: usize = 256 << 10;
 /// Between them the disk is others': at most 250 MB/s are filled.
 const ZERO_PAUSE: Duration = Duration::from_millis(1);
+/// Bytes read back at once.
+const VERIFY_CHUNK_BYTES: usize = 256 << 10;
 
 /// Carries out the steps in order. Stops at the first error.
 ///
@@ -31,7 +35,7 @@ fn run_op(roots: &Roots, op: &FileOp) -> Result<(), DiskError> {
         FileOp::Zero { path, at, len } => ("zero-filling", path, zero(roots, path, *at, *len)),
         FileOp::Copy { from, to } => ("copying", from, fs::copy(roots.resolve(from), roots.resolve(to)).map(drop)),
         FileOp::Sync(path) => ("syncing", path, writable(roots, path).and_then(|file| file.sync_all())),
-        FileOp::Verify { path, len, checksum } => ("reading back", path, verify(roots, path, *len, *checksum)),
+        FileOp::Verify { path, at, len, checksum } => ("reading back", path, verify(roots, path, *at..at.saturating_add(*len), *checksum)),
         FileOp::Rename { from, to } => ("renaming", from, fs::rename(roots.resolve(from), roots.resolve(to))),
         FileOp::SyncDir(path) => ("syncing the directory", path, File::open(roots.resolve(path)).and_then(|dir| dir.sync_all())),
         FileOp::Remove(path) => ("removing", path, remove(roots, path)),
@@ -74,17 +78,68 @@ fn zero(roots: &Roots, path: &FilePath, at: u64, len: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn verify(roots: &Roots, path: &FilePath, len: u64, checksum: u64) -> io::Result<()> {
-    let bytes = fs::read(roots.resolve(path))?;
-    if bytes.len() as u64 == len && crate::base::checksum::checksum(&bytes) == checksum {
-        return Ok(());
+/// Past the page cache, which only knows what it was given.
+fn verify(roots: &Roots, path: &FilePath, range: Range<u64>, checksum: u64) -> io::Result<()> {
+    let path = roots.resolve(path);
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path) {
+        Ok(file) => file,
+        // A filesystem without it.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => File::open(&path)?,
+        Err(error) => return Err(error),
+    };
+    let differs = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    let len = file.metadata()?.len();
+    if len != range.end {
+        return differs(format!("{len} bytes, {} were written", range.end));
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes that differ from the {len} written", bytes.len())))
+    let (mut block, mut hash) = (Block::zeros(VERIFY_CHUNK_BYTES), Xxh3::new());
+    let mut at = range.start - range.start % BLOCK_BYTES as u64;
+    while at < range.end {
+        let read = file.read_at(block.bytes_mut(), at)?;
+        if read == 0 {
+            return differs(format!("it ends at {at}, {} bytes were written", range.end));
+        }
+        let from = usize::try_from(range.start.saturating_sub(at)).unwrap_or(usize::MAX).min(read);
+        let to = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(read);
+        hash.update(&block.bytes()[from..to]);
+        at += read as u64;
+    }
+    if hash.digest() == checksum {
+        Ok(())
+    } else {
+        differs(format!("bytes {} to {} aren't those that were written", range.start, range.end))
+    }
 }
 
 fn remove(roots: &Roots, path: &FilePath) -> io::Result<()> {
     match fs::remove_file(roots.resolve(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::checksum::checksum;
+    use crate::model::file::Volume;
+
+    #[test]
+    fn what_is_read_back_is_the_end_of_the_file_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let roots = Roots { data: dir.path().to_owned(), log: dir.path().to_owned() };
+        let path = FilePath::new(Volume::Data, "file");
+        let bytes: Vec<u8> = (0..700_001u32).map(|n| (n % 251) as u8).collect();
+        fs::write(dir.path().join("file"), &bytes).expect("written");
+        let end = bytes.len() as u64;
+        for at in [0, 1, 4096, 262_144, 300_000, end - 1, end] {
+            let rest = &bytes[at as usize..];
+            let read = |len: u64, sum| run_op(&roots, &FileOp::Verify { path: path.clone(), at, len, checksum: sum });
+            read(rest.len() as u64, checksum(rest)).expect("as it was written");
+            assert!(read(rest.len() as u64, checksum(rest) ^ 1).is_err(), "another checksum, from {at}");
+            assert!(read(rest.len() as u64 + 1, checksum(rest)).is_err(), "a longer file was written");
+        }
+        let shorter = FileOp::Verify { path, at: 0, len: end - 1, checksum: checksum(&bytes[..end as usize - 1]) };
+        assert!(run_op(&roots, &shorter).is_err(), "a shorter file was written");
     }
 }

@@ -128,9 +128,9 @@ impl SimDisk {
                 let inode = self.file(path).ok_or_else(|| error("syncing", path))?;
                 self.inodes[inode].sync();
             }
-            FileOp::Verify { path, len, checksum } => {
+            FileOp::Verify { path, at, len, checksum } => {
                 let inode = self.file(path).ok_or_else(|| error("reading back", path))?;
-                let found = &self.inodes[inode].volatile;
+                let found = self.inodes[inode].volatile.get(*at as usize..).unwrap_or_default();
                 if found.len() as u64 != *len || crate::base::checksum::checksum(found) != *checksum {
                     return Err(DiskError { no_space: false, message: format!("reading back {path}: it isn't what was written") });
                 }

@@ -4,14 +4,14 @@
 //! it gets its name, and a name that ends in `.snap` is durable when the last script completes. Leaves to others: fetching the pieces
 //! (the keeper), comparing the digest of the tree (whoever loads it).
 
-use super::format::{CHUNK_HEAD_BYTES, CHUNK_SUM_BYTES, Summary, file_of, temp_file_of};
+use super::format::{CHUNK_HEAD_BYTES, CHUNK_SUM_BYTES, Summary, file_of};
+use super::output::Output;
 use super::reader::{Broken, Chunks, Nothing, chunk_at};
 use crate::base::ids::ClusterId;
 use crate::base::limits::RECORD_BYTES_MAX;
-use crate::model::file::{Damage, FileOp, Script};
+use crate::model::file::{Damage, Script};
 use crate::model::position::Identity;
 use crate::mutant;
-use xxhash_rust::xxh3::Xxh3;
 
 /// Longest chunk that is believed: a record of its own, and what a chunk adds.
 const CHUNK_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
@@ -110,15 +110,14 @@ impl PieceCheck {
 #[derive(Clone)]
 pub struct Installer {
     check: PieceCheck,
-    /// Over all bytes that came, for reading them back.
-    hash: Xxh3,
+    output: Output,
 }
 
 impl Installer {
     /// Of the snapshot at `at` of a history of `cluster`.
     #[must_use]
     pub fn new(at: Identity, cluster: ClusterId) -> Installer {
-        Installer { check: PieceCheck::new(at, cluster), hash: Xxh3::new() }
+        Installer { check: PieceCheck::new(at, cluster), output: Output::new(at.zxid) }
     }
 
     /// Where it stands.
@@ -145,32 +144,14 @@ impl Installer {
     /// # Errors
     /// What is wrong with the bytes, and where; [`Installer::abort`] then.
     pub fn piece(&mut self, bytes: &[u8]) -> Result<Script, Damage> {
-        let at = self.offset();
         self.check.take(bytes)?;
-        self.hash.update(bytes);
-        let temp = temp_file_of(self.at().zxid);
-        let mut ops = Vec::new();
-        if at == 0 {
-            ops.extend([FileOp::MakeDir(temp.dir()), FileOp::Create(temp.clone())]);
-        }
-        ops.push(FileOp::Write { path: temp.clone(), at, bytes: bytes.to_vec() });
-        if self.is_whole() {
-            let dir = temp.dir();
-            ops.extend([
-                FileOp::Sync(temp.clone()),
-                FileOp::Verify { path: temp.clone(), len: self.offset(), checksum: self.hash.digest() },
-                FileOp::Rename { from: temp, to: file_of(self.at().zxid) },
-                FileOp::SyncDir(dir.clone()),
-                FileOp::SyncDir(dir.dir()),
-            ]);
-        }
-        Ok(Script { ops })
+        Ok(self.output.append(bytes.to_vec(), self.is_whole()))
     }
 
     /// Gives up: removes what was written so far.
     #[must_use]
     pub fn abort(self) -> Script {
-        Script { ops: vec![FileOp::Remove(temp_file_of(self.at().zxid))] }
+        self.output.abort()
     }
 }
 

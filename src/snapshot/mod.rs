@@ -6,6 +6,7 @@
 
 mod format;
 mod install;
+mod output;
 mod policy;
 mod reader;
 mod writer;

@@ -31,8 +31,8 @@ impl Disk {
                 FileOp::Remove(path) => self.0.remove(&path.name).map_or("nothing", |_| "remove"),
                 FileOp::Sync(_) => "sync",
                 FileOp::SyncDir(_) => "syncdir",
-                FileOp::Verify { path, len, checksum } => {
-                    let bytes = &self.0[&path.name];
+                FileOp::Verify { path, at, len, checksum } => {
+                    let bytes = &self.0[&path.name][at as usize..];
                     assert_eq!((bytes.len() as u64, crate::base::checksum::checksum(bytes)), (len, checksum));
                     "verify"
                 }

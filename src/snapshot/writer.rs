@@ -1,24 +1,20 @@
 //! Writes a snapshot: images in, scripts for the host out, one in flight at a time.
 //!
-//! Guarantees that the final name appears only after everything was synced. Memory: [`SnapshotWriter::wants_more`] says when
+//! Guarantees that nothing is written that a reader wouldn't take. Memory: [`SnapshotWriter::wants_more`] says when
 //! the scan should pause; beyond that only the old images of changed nodes add up, which can't wait.
 
-use super::format::{
-    CHUNK_BODY_BYTES, CHUNK_HEAD_BYTES, Head, Kind, MAGIC, NODE_FIXED_BYTES, NULL_DATA, SESSION_BYTES, VERSION, file_of, temp_file_of,
-};
+use super::format::{CHUNK_BODY_BYTES, CHUNK_HEAD_BYTES, Head, Kind, MAGIC, NODE_FIXED_BYTES, NULL_DATA, SESSION_BYTES, VERSION};
+use super::output::Output;
 use crate::base::checksum::checksum;
 use crate::base::ids::Zxid;
-use crate::model::file::{FileOp, FilePath, Script};
+use crate::invariant;
+use crate::model::file::Script;
 use crate::model::image::{AclImage, ImageSink, NodeImage, SessionImage};
-use crate::{invariant, mutant};
-use xxhash_rust::xxh3::Xxh3;
 
 /// Finished bytes above which the scan should pause.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one script.
 const PIECE_BYTES: usize = 1 << 20;
-/// So much is written before it is synced: one sync of a large snapshot in the end would hold up the log's for its whole time.
-const SYNC_BYTES: u64 = 8 << 20;
 
 /// One snapshot that is being written.
 #[derive(Clone)]
@@ -31,11 +27,7 @@ pub struct SnapshotWriter {
     kind: Kind,
     chunk_count: u32,
     counts: [u64; 3],
-    written_bytes: u64,
-    unsynced_bytes: u64,
-    /// Over everything handed to scripts, for reading it back.
-    hash: Xxh3,
-    started: bool,
+    output: Output,
     in_flight: bool,
     finishing: bool,
     renamed: bool,
@@ -51,10 +43,7 @@ impl SnapshotWriter {
             kind: Kind::Head,
             chunk_count: 0,
             counts: [0; 3],
-            written_bytes: 0,
-            unsynced_bytes: 0,
-            hash: Xxh3::new(),
-            started: false,
+            output: Output::new(head.zxid),
             in_flight: false,
             finishing: false,
             renamed: false,
@@ -120,7 +109,7 @@ impl SnapshotWriter {
     /// Bytes that were handed to the disk.
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
-        self.written_bytes
+        self.output.len()
     }
 
     /// The zxid it is of.
@@ -152,39 +141,11 @@ impl SnapshotWriter {
         if self.in_flight || self.renamed || !whole_piece {
             return None;
         }
-        let temp = temp_file_of(self.head.zxid);
-        let mut script = Script::default();
-        if !self.started {
-            script.ops.extend([FileOp::MakeDir(temp.dir()), FileOp::Create(temp.clone())]);
-            self.started = true;
-        }
         let rest = self.pending.split_off(self.pending.len().min(PIECE_BYTES));
         let bytes = std::mem::replace(&mut self.pending, rest);
-        let at = self.written_bytes;
-        self.written_bytes += bytes.len() as u64;
-        self.unsynced_bytes += bytes.len() as u64;
-        self.hash.update(&bytes);
-        script.ops.push(FileOp::Write { path: temp.clone(), at, bytes });
-        if self.finishing && self.pending.is_empty() {
-            script.ops.extend(self.publish(temp));
-            self.renamed = true;
-        } else if self.unsynced_bytes >= SYNC_BYTES {
-            script.ops.push(FileOp::Sync(temp));
-            self.unsynced_bytes = 0;
-        }
+        self.renamed = self.finishing && self.pending.is_empty();
         self.in_flight = true;
-        Some(script)
-    }
-
-    fn publish(&self, temp: FilePath) -> Vec<FileOp> {
-        let dir = temp.dir();
-        // The directory's own name is made durable too: it may have been made just now.
-        let tail =
-            [FileOp::Rename { from: temp.clone(), to: file_of(self.head.zxid) }, FileOp::SyncDir(dir.clone()), FileOp::SyncDir(dir.dir())];
-        // Read back before it gets its name: only a snapshot that was seen whole on the medium lets the log behind it go.
-        let verify = FileOp::Verify { path: temp.clone(), len: self.written_bytes, checksum: self.hash.digest() };
-        let sync = if mutant!("snapshot-renamed-unsynced") { None } else { Some(FileOp::Sync(temp)) };
-        sync.into_iter().chain([verify]).chain(tail).collect()
+        Some(self.output.append(bytes, self.renamed))
     }
 
     /// The script in flight was carried out. True when the snapshot stands, durable, under its final name.
@@ -197,7 +158,7 @@ impl SnapshotWriter {
     /// Gives up (a script failed, or the snapshot isn't wanted any more): removes what was written so far.
     #[must_use]
     pub fn abort(self) -> Script {
-        Script { ops: vec![FileOp::Remove(temp_file_of(self.head.zxid))] }
+        self.output.abort()
     }
 }
 

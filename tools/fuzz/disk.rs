@@ -50,8 +50,9 @@ impl Disk {
                 self.files.remove(&path.name);
                 self.unreadable.remove(&path.name);
             }
-            FileOp::Verify { path, len, checksum } => {
+            FileOp::Verify { path, at, len, checksum } => {
                 let bytes = self.files.get(&path.name).ok_or_else(|| format!("no file {path} to verify"))?;
+                let bytes = bytes.get(*at as usize..).unwrap_or_default();
                 if (bytes.len() as u64, ringkeeper::base::checksum::checksum(bytes)) != (*len, *checksum) {
                     return Err(format!("{path} reads back differently"));
                 }
