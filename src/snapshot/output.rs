@@ -11,7 +11,7 @@ use crate::mutant;
 use xxhash_rust::xxh3::Xxh3;
 
 /// So much is written before it is synced and read back: all of a large snapshot at once would hold up the log's syncs.
-const SETTLE_BYTES: u64 = 8 << 20;
+const SETTLE_BYTES: u64 = 4 << 20;
 
 /// See the module's description.
 #[derive(Clone)]
@@ -100,8 +100,8 @@ mod tests {
         let mut output = Output::new(Zxid(7));
         let all: Vec<String> = (0..18).map(|idx| steps(&output.append(vec![idx; 1 << 20], idx == 17))).collect();
         assert_eq!(all[0], "d c w0");
-        assert_eq!((all[6].as_str(), all[7].as_str(), all[8].as_str()), ("w6", "w7 s v0+8", "w8"));
-        assert_eq!((all[15].as_str(), all[17].as_str()), ("w15 s v8+8", "w17 s v16+2 r D D"));
+        assert_eq!((all[2].as_str(), all[3].as_str(), all[4].as_str()), ("w2", "w3 s v0+4", "w4"));
+        assert_eq!((all[15].as_str(), all[17].as_str()), ("w15 s v12+4", "w17 s v16+2 r D D"));
         assert_eq!(output.len(), 18 << 20);
     }
 }

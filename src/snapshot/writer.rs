@@ -124,6 +124,12 @@ impl SnapshotWriter {
         self.pending.len() < PENDING_BYTES_MAX
     }
 
+    /// Whether so much waits for the disk, old images of changed nodes above all, that it mustn't wait for anything else.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.pending.len() > 2 * PENDING_BYTES_MAX
+    }
+
     /// Every node has been handed in; `digest` is the tree's at the snapshot's zxid.
     pub fn finish(&mut self, digest: u64) {
         invariant!(!self.finishing, "a snapshot is finished twice");

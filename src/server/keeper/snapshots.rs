@@ -59,8 +59,10 @@ pub(super) struct Snapshots {
     not_before: MonoMs,
     running: Option<Running>,
     next_ticket: u64,
-    /// What is in flight: a piece of the running snapshot, or a removal of old ones.
-    piece: Option<Ticket>,
+    /// What is in flight: a piece of the running snapshot, and since when; or a removal of old ones.
+    piece: Option<(Ticket, MonoMs)>,
+    /// The next piece waits until then: as long as the one before took, so that half of the disk's time is others'.
+    next_piece_at: MonoMs,
     removals: Vec<Ticket>,
     /// Snapshots on disk, oldest first, and whether each was seen whole.
     pub(super) kept: Vec<(Zxid, bool)>,
@@ -99,6 +101,7 @@ impl Snapshots {
             running: None,
             next_ticket: TICKET_BIT,
             piece: None,
+            next_piece_at: MonoMs::default(),
             removals: Vec::new(),
             kept,
             holds: Holds::default(),
@@ -236,10 +239,11 @@ impl<M: BatchMemory> Keeper<M> {
             }
         }
         if self.snapshots.piece.is_none()
+            && (cx.now.mono >= self.snapshots.next_piece_at || running.writer.is_behind())
             && let Some(script) = running.writer.next_script()
         {
             let ticket = self.snapshots.ticket();
-            self.snapshots.piece = Some(ticket);
+            self.snapshots.piece = Some((ticket, cx.now.mono));
             cx.fx.disk.push(DiskEffect::Script { shard: None, script, ticket });
         }
     }
@@ -266,7 +270,10 @@ impl<M: BatchMemory> Keeper<M> {
             self.snapshots.removals.swap_remove(at);
             return;
         }
-        crate::invariant!(self.snapshots.piece.take() == Some(done.ticket), "a snapshot's completion that nobody waits for");
+        let piece = self.snapshots.piece.take();
+        crate::invariant!(piece.is_some_and(|(ticket, _)| ticket == done.ticket), "a snapshot's completion that nobody waits for");
+        let took_ms = piece.map_or(0, |(_, began)| cx.now.mono.since(began));
+        self.snapshots.next_piece_at = cx.now.mono.plus(took_ms);
         let Some(running) = &mut self.snapshots.running else { return };
         match done.result {
             Err(error) => self.give_up_snapshot(cx, &error.to_string()),
