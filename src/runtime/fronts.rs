@@ -4,7 +4,8 @@
 //! plain non-blocking call from the turn; only when a socket is full does a task wait for it. What isn't sent is bounded by
 //! [`Front`], which also says when a socket isn't to be read.
 
-use super::attend::Attention;
+mod attend;
+
 use super::backlog::Backlog;
 use super::clock::Clock;
 use super::wake::{Wake, look_at_io};
@@ -12,11 +13,12 @@ use crate::base::ids::ConnId;
 use crate::base::time::MonoMs;
 use crate::server::front::{Front, Verdict};
 use crate::server::mail::{Burst, Outbox, Then};
+use attend::Attention;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
 use hashbrown::HashMap;
 use rustix::fd::BorrowedFd;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{SendFlags, Shutdown};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -182,47 +184,6 @@ impl Fronts {
         drop(burst);
         inner.wake.ring();
         self.follow(id, conn, verdict);
-    }
-
-    /// A turn worked for clients of other servers alone.
-    pub(super) fn others_were_served(&self) {
-        if !self.0.front.borrow().owes_answers() {
-            self.0.attention.borrow_mut().answered(None);
-        }
-    }
-
-    /// Looks for the next request of a client that is served alone, for at most `ns`, if that is worth it now: see
-    /// [`Attention`]. Whether something was found; it is handed on. Meanwhile nothing else happens on this executor.
-    pub(super) fn attend(&self, ns: u64) -> bool {
-        let inner = &self.0;
-        let now_ns = inner.clock.mono_ns();
-        let Some(id) = inner.attention.borrow_mut().due(now_ns) else { return false };
-        let conn = inner.conns.borrow().get(&id).cloned();
-        let Some(conn) = conn.filter(|conn| ns > 0 && self.may_attend(conn)) else {
-            inner.attention.borrow_mut().not_now();
-            return false;
-        };
-        let until = now_ns.saturating_add(ns);
-        loop {
-            let received = receive(&conn, &mut inner.buffer.borrow_mut());
-            match received {
-                Ok(n) if n > 0 => {
-                    inner.attention.borrow_mut().found();
-                    self.take(id, &conn, &inner.buffer.borrow()[..n]);
-                    return true;
-                }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if inner.clock.mono_ns() < until => {}
-                // An end or an error stays on the socket for the reading task, which tidies up.
-                _ => break,
-            }
-        }
-        inner.attention.borrow_mut().in_vain();
-        false
-    }
-
-    fn may_attend(&self, conn: &Conn) -> bool {
-        let inner = &self.0;
-        !inner.held.get() && !inner.front.borrow().owes_answers() && !conn.paused.get() && !conn.writing.get()
     }
 
     /// Does to a socket what the front says.
@@ -405,14 +366,6 @@ impl Fronts {
             keep
         });
     }
-}
-
-/// What is there to be read, without waiting. The stream's own poll, if one is under way, finds the socket empty then and goes on.
-fn receive(conn: &Conn, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-    let stream = conn.stream.borrow();
-    // SAFETY: the descriptor is the stream's, which is borrowed for as long as it is used here.
-    let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
-    rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT).map(|(n, _)| n)
 }
 
 /// Sends what waits, as far as the socket takes it.

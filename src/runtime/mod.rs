@@ -6,7 +6,6 @@
 
 mod aside;
 mod ask;
-mod attend;
 mod backlog;
 mod boot;
 mod children;

@@ -5,9 +5,13 @@
 //! is cheaper, if the client comes. So it's done only for a client that was the only one to be answered for some turns, while
 //! nobody waits for anything, and only while it pays: each look in vain doubles the requests that pass without one.
 //!
-//! Leaves to others: the looking itself (`fronts`), and for how long (`ringkeeper.attend.us`).
+//! Leaves to others: for how long (`ringkeeper.attend.us`), what becomes of the bytes ([`Fronts`]).
 
+use super::{Conn, Fronts};
 use crate::base::ids::ConnId;
+use rustix::fd::BorrowedFd;
+use rustix::net::RecvFlags;
+use std::os::fd::AsRawFd;
 
 /// Turns in a row that answered nobody else.
 const TURNS_ALONE: u32 = 4;
@@ -21,7 +25,7 @@ const ROW_NS_MAX: u64 = 100_000;
 pub(super) struct Attention {
     alone: Option<ConnId>,
     turns: u32,
-    /// Looks in vain less successes, at most [`DOUBLINGS_MAX`].
+    /// Looks in vain since the last success, at most [`DOUBLINGS_MAX`].
     vain: u32,
     /// Turns that still pass without a look.
     pass: u32,
@@ -67,6 +71,57 @@ impl Attention {
         self.vain = (self.vain + 1).min(DOUBLINGS_MAX);
         self.pass = 1 << self.vain;
     }
+}
+
+impl Fronts {
+    /// A turn worked for clients of other servers alone.
+    pub(in super::super) fn others_were_served(&self) {
+        if !self.0.front.borrow().owes_answers() {
+            self.0.attention.borrow_mut().answered(None);
+        }
+    }
+
+    /// Looks for the next request of a client that is served alone, for at most `ns`, if that is worth it now: see
+    /// [`Attention`]. Whether something was found; it is handed on. Meanwhile nothing else happens on this executor.
+    pub(in super::super) fn attend(&self, ns: u64) -> bool {
+        let inner = &self.0;
+        let now_ns = inner.clock.mono_ns();
+        let Some(id) = inner.attention.borrow_mut().due(now_ns) else { return false };
+        let conn = inner.conns.borrow().get(&id).cloned();
+        let Some(conn) = conn.filter(|conn| ns > 0 && self.may_attend(conn)) else {
+            inner.attention.borrow_mut().not_now();
+            return false;
+        };
+        let until = now_ns.saturating_add(ns);
+        loop {
+            let received = receive(&conn, &mut inner.buffer.borrow_mut());
+            match received {
+                Ok(n) if n > 0 => {
+                    inner.attention.borrow_mut().found();
+                    self.take(id, &conn, &inner.buffer.borrow()[..n]);
+                    return true;
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if inner.clock.mono_ns() < until => {}
+                // An end or an error stays on the socket for the reading task, which tidies up.
+                _ => break,
+            }
+        }
+        inner.attention.borrow_mut().in_vain();
+        false
+    }
+
+    fn may_attend(&self, conn: &Conn) -> bool {
+        let inner = &self.0;
+        !inner.held.get() && !inner.front.borrow().owes_answers() && !conn.paused.get() && !conn.writing.get()
+    }
+}
+
+/// What is there to be read, without waiting. The stream's own poll, if one is under way, finds the socket empty then and goes on.
+fn receive(conn: &Conn, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    let stream = conn.stream.borrow();
+    // SAFETY: the descriptor is the stream's, which is borrowed for as long as it is used here.
+    let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    rustix::net::recv(fd, buffer, RecvFlags::DONTWAIT).map(|(n, _)| n)
 }
 
 #[cfg(test)]
