@@ -210,6 +210,10 @@ fn forge_fields(prng: &mut Prng, all: &mut [Vec<u8>]) {
             NODE_FIXED_BYTES + word(chunk, at + 12) as usize + if data == u32::MAX { 0 } else { data as usize }
         };
     }
+    if starts.is_empty() {
+        // A chunk whose body an earlier damage took away.
+        return;
+    }
     let start = starts[prng.index(starts.len())];
     let near = word(chunk, starts[prng.index(starts.len())]);
     let value = match prng.below(8) {
