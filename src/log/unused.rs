@@ -12,6 +12,7 @@ use crate::log::segment::SEGMENT_HEADER_BYTES;
 use crate::log::shard::FREE_MAX;
 use crate::model::file::FilePath;
 use crate::mutant;
+use std::collections::BTreeSet;
 
 /// What becomes of the unused segments.
 #[derive(Debug, Default)]
@@ -33,13 +34,15 @@ impl Unused {
         let mut unused = Unused { first: vec![None; shards], free: vec![Vec::new(); shards], ..Unused::default() };
         let mut holds = vec![false; scan.segments.len()];
         scan.batches.iter().for_each(|batch| holds[batch.segment] = true);
+        let suspects = scan.findings.iter().filter(|finding| is_suspect(finding.kind)).map(|finding| finding.place.path.as_str());
+        let suspects: BTreeSet<&str> = suspects.collect();
         for (idx, segment) in scan.segments.iter().enumerate() {
             let holds = holds[idx] && !mutant!("log_recycles_what_it_keeps");
-            if holds || !is_as_made(segment) || is_suspicious(scan, segment) {
+            let (shard, path) = (segment.shard, segment.path());
+            if holds || !is_as_made(segment) || suspects.contains(path.name.as_str()) {
                 continue;
             }
             unused.all.push(idx);
-            let (shard, path) = (segment.shard, segment.path());
             let capacity = segment.len - SEGMENT_HEADER_BYTES;
             match (unused.first.get_mut(shard.idx()), unused.free.get_mut(shard.idx())) {
                 (Some(first), _) if first.is_none() && capacity == options.first_segment_bytes => *first = Some(path),
@@ -54,9 +57,4 @@ impl Unused {
 /// Whether the file has a good header and the length that it says.
 fn is_as_made(segment: &SegmentFile) -> bool {
     segment.head.is_some_and(|head| segment.len == SEGMENT_HEADER_BYTES.saturating_add(head.capacity))
-}
-
-fn is_suspicious(scan: &Scan<'_>, segment: &SegmentFile) -> bool {
-    let path = segment.path();
-    scan.findings.iter().any(|finding| is_suspect(finding.kind) && finding.place.path == path.name)
 }
