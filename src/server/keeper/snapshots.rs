@@ -26,6 +26,8 @@ const RETRY_MS: u64 = 30_000;
 /// Between two snapshots lies at least this much time, however fast transactions come.
 const PAUSE_MS: u64 = 1000;
 
+/// However long a disk stood still, a snapshot goes on after this.
+const PIECE_PAUSE_MS_MAX: u64 = 1000;
 /// A smaller snapshot costs too little to wait for.
 const LARGE_BYTES: u64 = 16 << 20;
 
@@ -61,7 +63,7 @@ pub(super) struct Snapshots {
     next_ticket: u64,
     /// What is in flight: a piece of the running snapshot, and since when; or a removal of old ones.
     piece: Option<(Ticket, MonoMs)>,
-    /// The next piece waits until then: as long as the one before took, so that half of the disk's time is others'.
+    /// The next piece waits until then: as long as the one before took, a second at most, so that half of the disk's time is others'.
     next_piece_at: MonoMs,
     removals: Vec<Ticket>,
     /// Snapshots on disk, oldest first, and whether each was seen whole.
@@ -273,7 +275,7 @@ impl<M: BatchMemory> Keeper<M> {
         let piece = self.snapshots.piece.take();
         crate::invariant!(piece.is_some_and(|(ticket, _)| ticket == done.ticket), "a snapshot's completion that nobody waits for");
         let took_ms = piece.map_or(0, |(_, began)| cx.now.mono.since(began));
-        self.snapshots.next_piece_at = cx.now.mono.plus(took_ms);
+        self.snapshots.next_piece_at = cx.now.mono.plus(took_ms.min(PIECE_PAUSE_MS_MAX));
         let Some(running) = &mut self.snapshots.running else { return };
         match done.result {
             Err(error) => self.give_up_snapshot(cx, &error.to_string()),

@@ -90,7 +90,11 @@ pub fn record(arguments: &RecordArguments) -> Result<(), Failure> {
             }
             Ok(_) => eprintln!("ringkeeper-bench: a client is turned away: {CONNECTIONS_MAX} connections were recorded"),
             Err(e) if e.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK_EVERY),
-            Err(e) => return Err(failed(e)),
+            // What was recorded so far is kept.
+            Err(e) => {
+                eprintln!("ringkeeper-bench: the recording ends early: {}", failed(e));
+                break;
+            }
         }
     }
     for socket in &sockets {
