@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 REFERENCE = "zookeeper-3.9.5"
 READY_S, STOP_S = 60, 10
+FETCHES = 3  # a registry may fail once
 
 SUPER_PASSWORD = "super:secret"
 
@@ -61,9 +62,16 @@ def reference_jars():
         raise SystemExit("differential: needs java and mvn to get the reference server "
                          "(Debian: apt-get install default-jre-headless maven)")
     target.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies",
-                    "-DincludeScope=runtime", f"-DoutputDirectory={target}"],
-                   check=True, timeout=600, stdout=subprocess.DEVNULL)
+    fetch = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies",
+             "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
+    for attempt in range(FETCHES):
+        done = subprocess.run(fetch, check=False, timeout=600, stdout=subprocess.PIPE, text=True)
+        if done.returncode == 0:
+            break
+        print(f"differential: fetching the reference failed, attempt {attempt + 1} of {FETCHES}:\n{done.stdout[-2000:]}", flush=True)
+        time.sleep(10)
+    else:
+        raise SystemExit("differential: the reference server could not be fetched")
     (target / "complete").write_text("ok\n")
     return target
 
