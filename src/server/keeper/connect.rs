@@ -116,7 +116,7 @@ impl<M: BatchMemory> Keeper<M> {
         self.ops.push(OpRef::CreateSession { timeout_ms, password: &password });
         let zxid = self.propose(cx, session, 0);
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        conn.queue.push_back(Waiting::Write { zxid, xid: 0, kind, received_ns });
+        conn.wait(Waiting::Write { zxid, xid: 0, kind, received_ns });
         self.joining.insert(session, idx);
     }
 

@@ -297,6 +297,10 @@ impl Conns {
         };
         *self.per_address.entry(peer.ip()).or_default() += 1;
         let idx = self.free.pop().unwrap_or_else(|| {
+            if self.slots.len() == self.slots.capacity() {
+                // By a quarter: doubling would leave room for thousands of clients that never come.
+                self.slots.reserve_exact(self.slots.len() / 4 + 16);
+            }
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).expect("fewer connections than 2^32")
         });
@@ -376,7 +380,16 @@ impl Conn {
     /// Puts a read or ping behind what waits already.
     pub fn hold(&mut self, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         self.held.extend(body);
-        self.queue.push_back(Waiting::Later { xid, op, len: body.len(), received_ns });
+        self.wait(Waiting::Later { xid, op, len: body.len(), received_ns });
+    }
+
+    /// Puts something behind what waits already.
+    pub fn wait(&mut self, waiting: Waiting) {
+        if self.queue.capacity() == 0 {
+            // Most clients have one request outstanding at a time, and the collection's own first step is four.
+            self.queue.reserve_exact(1);
+        }
+        self.queue.push_back(waiting);
     }
 }
 

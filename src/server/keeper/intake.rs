@@ -118,7 +118,7 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn answer_when_due(&mut self, cx: &mut Cx<'_, M>, idx: u32, waiting: Waiting) {
         let Some(due) = waiting.due() else { return };
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        conn.queue.push_back(waiting);
+        conn.wait(waiting);
         let id = conn.id;
         if self.is_due(due) {
             self.drain(cx, idx);

@@ -36,7 +36,7 @@ impl<M: BatchMemory> Keeper<M> {
         match verdict {
             Ok((zxid, kind)) => {
                 if let Some(conn) = self.conns.get_mut(idx) {
-                    conn.queue.push_back(Waiting::Write { zxid, xid, kind, received_ns });
+                    conn.wait(Waiting::Write { zxid, xid, kind, received_ns });
                 }
             }
             Err(refusal) => self.refuse(cx, idx, xid, refusal, received_ns),

@@ -100,7 +100,7 @@ impl<M: BatchMemory> Keeper<M> {
 
     fn wait_for_verdict(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, asked: Asked, received_ns: u64) {
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        conn.queue.push_back(Waiting::Forwarded { xid, asked, received_ns });
+        conn.wait(Waiting::Forwarded { xid, asked, received_ns });
         let id = conn.id;
         let Some(e) = &mut self.ensemble else { return };
         let len = e.learning.forward.len() - std::mem::replace(&mut e.learning.counted, e.learning.forward.len());
