@@ -36,6 +36,8 @@ pub enum Fault {
     StallAt(u64, Duration),
     /// The request of this number isn't answered, nor any later one.
     SilentFrom(u64),
+    /// Each setData takes so long, while answers before it are on their way already.
+    SlowSets(Duration),
 }
 
 /// Starts one; it lives until the test's process ends.
@@ -61,7 +63,11 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>) {
         let mut frames = FrameSplitter::new(&received, 1 << 20);
         while let Some(frame) = frames.next_frame().expect("legal frames") {
             if greeted {
-                answer(frame, &mut seen.lock().expect("no panic elsewhere"), &mut out);
+                let mut seen = seen.lock().expect("no panic elsewhere");
+                if matches!(seen.fault, Fault::SlowSets(_)) && stream.write_all(&std::mem::take(&mut out)).is_err() {
+                    return;
+                }
+                answer(frame, &mut seen, &mut out);
             } else {
                 let connect = decode_connect(frame).expect("a legal handshake");
                 let connected = Connected { timeout_ms: 1000, session: SessionId(1), password: [0; 16] };
@@ -86,6 +92,7 @@ fn answer(frame: &[u8], seen: &mut Seen, out: &mut Vec<u8>) {
     match seen.fault {
         Fault::StallAt(at, time) if total == at => std::thread::sleep(time),
         Fault::SilentFrom(from) if total >= from => return,
+        Fault::SlowSets(time) if matches!(request, Request::SetData { .. }) => std::thread::sleep(time),
         _ => {}
     }
     let error = match &request {

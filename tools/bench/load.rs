@@ -61,6 +61,10 @@ pub const APART_P99_9_US: &str = "apart_p99_9_us";
 /// See [`APART_P99_9_US`]: how many they were.
 pub const APART_COUNT: &str = "apart_count";
 
+/// Name in [`Figures::extra`]: of a mixture of reads and writes, 99 of 100 reads that followed no unanswered write of their own
+/// session took no longer. All others have to wait for that write, whatever the server: a session's answers come in order.
+pub const FREE_READS_P99_US: &str = "free_reads_p99_us";
+
 /// Without a single reply for this long the run is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long an open loop waits for what wasn't served in time.

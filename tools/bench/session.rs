@@ -29,7 +29,7 @@ pub trait Replies {
 }
 
 /// Requests that were meant for one moment and sent at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Burst {
     /// When they were meant to start; in a closed loop that is when they were sent.
     pub start_ns: u64,
@@ -37,6 +37,8 @@ pub struct Burst {
     pub sent_ns: u64,
     /// Read or write.
     pub kind: Kind,
+    /// A write of the same session was on its way before them: their answers have to wait for its own.
+    pub behind_a_write: bool,
     /// How many.
     pub count: u64,
 }
@@ -53,6 +55,7 @@ pub struct Session {
     next_xid: i32,
     expected_xid: i32,
     in_flight: VecDeque<Burst>,
+    writes_in_flight: u64,
     waiting: usize,
     /// The requests it makes under load.
     pub source: Option<Source>,
@@ -76,6 +79,7 @@ impl Session {
             next_xid: 1,
             expected_xid: 1,
             in_flight: VecDeque::new(),
+            writes_in_flight: 0,
             waiting: 0,
             source: None,
         };
@@ -176,10 +180,12 @@ impl Session {
                 break;
             };
             self.take_xid();
+            let one = Burst { start_ns, sent_ns: now_ns, kind, behind_a_write: self.writes_in_flight > 0, count: 1 };
             match self.in_flight.back_mut() {
-                Some(last) if (last.start_ns, last.sent_ns, last.kind) == (start_ns, now_ns, kind) => last.count += 1,
-                _ => self.in_flight.push_back(Burst { start_ns, sent_ns: now_ns, kind, count: 1 }),
+                Some(last) if (Burst { count: 1, ..*last }) == one => last.count += 1,
+                _ => self.in_flight.push_back(one),
             }
+            self.writes_in_flight += u64::from(kind == Kind::Write);
             added += 1;
         }
         self.waiting += added;
@@ -254,6 +260,9 @@ impl Session {
             };
             let count = answered.min(oldest.count);
             replies.answered(&Burst { count, ..*oldest }, now_ns);
+            if oldest.kind == Kind::Write {
+                self.writes_in_flight -= count;
+            }
             answered -= count;
             oldest.count -= count;
             if oldest.count == 0 {

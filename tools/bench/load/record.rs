@@ -1,6 +1,6 @@
 //! What a run counts: latencies by kind, how late the generator was, and each second of the time that counts.
 
-use super::{APART_COUNT, APART_P99_9_US, Plan};
+use super::{APART_COUNT, APART_P99_9_US, FREE_READS_P99_US, Plan};
 use crate::Failure;
 use crate::figures::{Figures, Interval, Latency};
 use crate::session::{Burst, Replies};
@@ -19,6 +19,8 @@ const INTERVALS_MAX: usize = 3600;
 /// Histograms in nanoseconds.
 pub struct Latencies {
     reads: Histogram<u64>,
+    /// Those of them before which no write of the same session was on its way.
+    free_reads: Histogram<u64>,
     writes: Histogram<u64>,
     service: Histogram<u64>,
     lateness: Histogram<u64>,
@@ -36,6 +38,7 @@ impl Latencies {
         let histogram = || Histogram::new_with_bounds(100, LATENCY_NS_MAX, 3).map_err(|e| e.to_string());
         Ok(Latencies {
             reads: histogram()?,
+            free_reads: histogram()?,
             writes: histogram()?,
             service: histogram()?,
             lateness: histogram()?,
@@ -138,6 +141,9 @@ impl Latencies {
             figures.extra.insert(APART_P99_9_US.to_owned(), apart.p99_9_us);
             figures.extra.insert(APART_COUNT.to_owned(), apart.count as f64);
         }
+        if let Some(free) = Latency::of(&self.free_reads).filter(|_| mixed) {
+            figures.extra.insert(FREE_READS_P99_US.to_owned(), free.p99_us);
+        }
         figures.set_usage(used);
         Ok(figures)
     }
@@ -155,6 +161,9 @@ impl Replies for Latencies {
                 apart.saturating_record_n(latency_ns, burst.count);
             }
             _ => self.histogram(burst.kind).saturating_record_n(latency_ns, burst.count),
+        }
+        if burst.kind == Kind::Read && !burst.behind_a_write {
+            self.free_reads.saturating_record_n(latency_ns, burst.count);
         }
         if !closed {
             self.service.saturating_record_n(now_ns.saturating_sub(burst.sent_ns), burst.count);

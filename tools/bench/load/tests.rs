@@ -128,3 +128,15 @@ fn writes_are_counted_apart_while_that_is_wanted() {
     assert!(apart > 50.0 && figures.latency.count > 50 && figures.extra[APART_P99_9_US] > 0.0, "{figures}");
     assert_eq!(apart as u64 + figures.latency.count, figures.operations, "{figures}");
 }
+
+#[test]
+fn reads_behind_a_write_of_their_session_are_told_from_those_that_nothing_holds_back() {
+    let (server, _seen) = fake_server::start(Fault::SlowSets(Duration::from_millis(10)));
+    let mixed = Plan { sessions: 1, outstanding: 2, measured: Duration::from_millis(600), clean_up: false, ..plan(server, "mixed:80") };
+    let figures = run(&mixed).expect("a run");
+    let (all_us, free_us) = (figures.reads.expect("reads").p99_us, figures.extra[FREE_READS_P99_US]);
+    assert!(all_us >= 10_000.0 && free_us < all_us, "all {all_us}, free {free_us}");
+    let (server, _seen) = fake_server::start(Fault::None);
+    let alone = run(&plan(server, "get")).expect("a run");
+    assert!(!alone.extra.contains_key(FREE_READS_P99_US), "{alone}");
+}
