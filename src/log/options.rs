@@ -6,8 +6,7 @@ use crate::log::batch::{Identity, KeptBatch, Place, batch_bytes};
 use crate::log::mark::Mark;
 use crate::log::meta::Meta;
 use crate::log::segment::SegmentHead;
-use crate::log::shard::ClosedSegment;
-use crate::model::file::FilePath;
+use crate::log::shard::{ClosedSegment, FreeSegment};
 
 /// Sizes and times of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +54,23 @@ impl Default for LogOptions {
     }
 }
 
+/// A segment is so many times as large as the one before it, until it has the usual size: a server that writes little neither fills nor
+/// reads at its start what it never uses.
+const SEGMENT_GROWTH: u64 = 4;
+
 impl LogOptions {
+    /// Bytes for batches in the segment that follows one of `before` bytes in the same generation.
+    #[must_use]
+    pub fn segment_bytes_after(&self, before: u64) -> u64 {
+        self.segment_bytes.min(before.saturating_mul(SEGMENT_GROWTH))
+    }
+
+    /// Whether segments of `capacity` bytes are made over and over, so that an unused one is worth keeping.
+    #[must_use]
+    pub fn is_usual(&self, capacity: u64) -> bool {
+        capacity == self.segment_bytes || capacity == self.segment_bytes_after(self.first_segment_bytes)
+    }
+
     /// Bytes of memory that a usual batch is encoded into; what a host's pool should keep ready.
     #[must_use]
     pub fn batch_memory_bytes(&self) -> usize {
@@ -76,8 +91,8 @@ pub struct LogStart {
     pub mark: Mark,
     /// First segment of each shard in the new generation.
     pub segments: Vec<SegmentHead>,
-    /// For each shard, unused segments of the usual size, to be made into spares.
-    pub free: Vec<Vec<FilePath>>,
+    /// For each shard, unused segments to be made into spares.
+    pub free: Vec<Vec<FreeSegment>>,
     /// Segments of earlier generations.
     pub closed: Vec<ClosedSegment>,
     /// Identities of the chain that ends at `tail`, ascending; the first is what its oldest batch follows.

@@ -4,6 +4,7 @@
 //! Leaves to others: what is written (`writer`), when old segments may go (`retain`).
 
 use crate::base::ids::{ClusterId, ShardId, Zxid};
+use crate::log::options::LogOptions;
 use crate::log::segment::{SEGMENT_HEADER_BYTES, SegmentHead, create_script, recycle_script};
 use crate::model::file::{FilePath, Script};
 
@@ -34,6 +35,15 @@ pub struct ClosedSegment {
     pub generation: u64,
 }
 
+/// A segment's file that holds nothing of use, to be made into another segment of the same size.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FreeSegment {
+    /// File.
+    pub path: FilePath,
+    /// Bytes for batches.
+    pub capacity: u64,
+}
+
 /// Where an append goes.
 #[derive(Clone, Debug)]
 pub(super) struct Spot {
@@ -57,18 +67,18 @@ pub(super) struct ShardSegments {
     pub(super) is_full: bool,
     /// It may be tried again.
     may_retry: bool,
-    /// Retired files of the usual size, to be made into spares.
-    free: Vec<FilePath>,
+    /// Files to be made into spares.
+    free: Vec<FreeSegment>,
     /// Bytes that a batch which fits nowhere needs; 0: none.
     wanted: u64,
 }
 
-/// Retired files that a shard keeps for the next spares; more than that are removed.
+/// Unused files that a shard keeps for the next spares; more than that are removed.
 pub(super) const FREE_MAX: usize = 2;
 
 impl ShardSegments {
-    /// With `first`, made before serving, as the segment in use, and files of the usual size to be made into spares.
-    pub(super) fn new(first: SegmentHead, free: Vec<FilePath>) -> ShardSegments {
+    /// With `first`, made before serving, as the segment in use, and files to be made into spares.
+    pub(super) fn new(first: SegmentHead, free: Vec<FreeSegment>) -> ShardSegments {
         let active = Active { head: first, used: 0, first: Zxid::ZERO, last: Zxid::ZERO };
         ShardSegments {
             id: first.shard,
@@ -116,24 +126,26 @@ impl ShardSegments {
 
     /// Steps for the next spare, if there is none, or none that is large enough for what waits. A spare that is too small is given up
     /// unused and returned.
-    pub(super) fn prepare(&mut self, cluster: ClusterId, generation: u64, capacity: u64) -> Option<(Script, Option<ClosedSegment>)> {
+    pub(super) fn prepare(&mut self, cluster: ClusterId, generation: u64, options: &LogOptions) -> Option<(Script, Option<ClosedSegment>)> {
         let wanted = std::mem::take(&mut self.wanted);
         if self.making.is_some() || (self.is_full && !self.may_retry) || self.spare.is_some_and(|s| wanted <= s.capacity) {
             return None;
         }
         let given_up = self.spare.take();
         let before = self.newest;
+        // One that is there already saves the filling, also if it is larger than what is due.
+        let due = options.segment_bytes_after(before.capacity).max(wanted);
+        let old = self.free.iter().rposition(|free| free.capacity >= due).map(|at| self.free.remove(at));
         let head = SegmentHead {
             cluster,
             shard: self.id,
             number: before.number + 1,
             generation,
             base: before.end(),
-            capacity: capacity.max(wanted),
+            capacity: old.as_ref().map_or(due, |free| free.capacity),
         };
         self.making = Some(head);
-        let old = if head.capacity == capacity { self.free.pop() } else { None };
-        let script = old.map_or_else(|| create_script(&head), |old| recycle_script(old, &head));
+        let script = old.map_or_else(|| create_script(&head), |old| recycle_script(old.path, &head));
         Some((script, given_up.map(|s| unused(&s))))
     }
 
@@ -178,11 +190,12 @@ impl ShardSegments {
         left
     }
 
-    /// Takes a retired file for a later spare; false when there are enough, and the file can be removed.
-    pub(super) fn keep_free(&mut self, segment: &ClosedSegment, capacity: u64) -> bool {
-        let keeps = segment.capacity == capacity && self.free.len() < FREE_MAX;
+    /// Takes a retired file for a later spare, if it has the size that all get in the end; false when there are enough, and the file can
+    /// be removed.
+    pub(super) fn keep_free(&mut self, segment: &ClosedSegment, usual: u64) -> bool {
+        let keeps = segment.capacity == usual && self.free.len() < FREE_MAX;
         if keeps {
-            self.free.push(segment.path.clone());
+            self.free.push(FreeSegment { path: segment.path.clone(), capacity: segment.capacity });
         }
         keeps
     }

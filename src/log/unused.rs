@@ -9,7 +9,7 @@ use crate::log::options::LogOptions;
 use crate::log::recover::is_suspect;
 use crate::log::scan::{Scan, SegmentFile};
 use crate::log::segment::SEGMENT_HEADER_BYTES;
-use crate::log::shard::FREE_MAX;
+use crate::log::shard::{FREE_MAX, FreeSegment};
 use crate::model::file::FilePath;
 use crate::mutant;
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ pub(super) struct Unused {
     /// For each shard, the file that becomes its first segment.
     pub(super) first: Vec<Option<FilePath>>,
     /// For each shard, files that become its next spares.
-    pub(super) free: Vec<Vec<FilePath>>,
+    pub(super) free: Vec<Vec<FreeSegment>>,
     /// The others.
     pub(super) superfluous: Vec<(ShardId, FilePath)>,
 }
@@ -46,7 +46,7 @@ impl Unused {
             let capacity = segment.len - SEGMENT_HEADER_BYTES;
             match (unused.first.get_mut(shard.idx()), unused.free.get_mut(shard.idx())) {
                 (Some(first), _) if first.is_none() && capacity == options.first_segment_bytes => *first = Some(path),
-                (_, Some(free)) if free.len() < FREE_MAX && capacity == options.segment_bytes => free.push(path),
+                (_, Some(free)) if free.len() < FREE_MAX && options.is_usual(capacity) => free.push(FreeSegment { path, capacity }),
                 _ => unused.superfluous.push((shard, path)),
             }
         }

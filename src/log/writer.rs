@@ -316,7 +316,7 @@ impl<M: BatchMemory> Log<M> {
     fn prepare_segments(&mut self, out: &mut Vec<DiskEffect<M>>) {
         for idx in 0..self.shards.len() {
             let (cluster, generation) = (self.meta.cluster, self.meta.generation);
-            let Some((script, given_up)) = self.shards[idx].prepare(cluster, generation, self.options.segment_bytes) else { continue };
+            let Some((script, given_up)) = self.shards[idx].prepare(cluster, generation, &self.options) else { continue };
             self.old.extend(given_up);
             let shard = self.shards[idx].id;
             let ticket = self.ticket(Pending::Spare { shard });

@@ -1,11 +1,12 @@
 //! The writing side: order, limits, full devices, faults, marks, segments.
 
 use super::driver::{Driver, head, set_data, tiny};
-use crate::base::ids::Zxid;
+use crate::base::ids::{ShardId, Zxid};
 use crate::base::memory::{BatchMemory, HeapMemory, HeapPool};
 use crate::base::prng::Prng;
-use crate::log::{DiskDone, DiskEffect, LogFull};
-use crate::model::file::DiskError;
+use crate::log::segment::shard_dir;
+use crate::log::{DiskDone, DiskEffect, LogFull, LogOptions};
+use crate::model::file::{DiskError, Files};
 
 fn error(no_space: bool) -> DiskError {
     DiskError { no_space, message: "test".to_owned() }
@@ -219,4 +220,47 @@ fn restarts_take_only_the_room_that_was_written_in() {
         assert_eq!(driver.acked, driver.history.len(), "everything is still there");
         assert_eq!(segments(&mut driver), before + 20, "{shards} shards, one short segment for each start after a write");
     }
+}
+
+#[test]
+fn segments_grow_to_their_usual_size_and_an_unused_one_in_between_is_taken_again() {
+    const BLOCKS: u64 = 40;
+    let mut driver = Driver::new(LogOptions { segment_bytes: BLOCKS * 4096, first_segment_bytes: 2 * 4096, ..tiny(1) });
+    let mut prng = Prng::from_seed(1);
+    let blocks = |driver: &Driver| {
+        let mut entries = driver.disk.settled().list(&shard_dir(ShardId(0))).unwrap();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.iter().map(|entry| entry.len / 4096 - 1).collect::<Vec<_>>()
+    };
+    let write = |driver: &mut Driver, prng: &mut Prng| {
+        driver.append(vec![7; 10], false).unwrap();
+        driver.with_log(|log, out| log.submit(out));
+        driver.finish(prng);
+    };
+    driver.start(None);
+    driver.with_log(|log, out| log.submit(out));
+    driver.finish(&mut prng);
+    assert_eq!(blocks(&driver), [2, 8]);
+    (0..3).for_each(|_| write(&mut driver, &mut prng));
+    assert_eq!(blocks(&driver), [2, 8, 32]);
+    (0..8).for_each(|_| write(&mut driver, &mut prng));
+    assert_eq!(blocks(&driver), [2, 8, 32, BLOCKS]);
+    (0..60).for_each(|_| write(&mut driver, &mut prng));
+    assert_eq!(blocks(&driver), [2, 8, 32, BLOCKS, BLOCKS]);
+    // The last one holds nothing: it is the new generation's second, though a smaller one is due.
+    driver.start(None);
+    write(&mut driver, &mut prng);
+    assert_eq!(blocks(&driver), [2, 8, 32, BLOCKS, 2, BLOCKS]);
+    let mut young = Driver::new(driver.options);
+    for _ in 0..5 {
+        young.start(None);
+        young.with_log(|log, out| log.submit(out));
+        young.finish(&mut prng);
+        assert_eq!(blocks(&young), [2, 8], "restarts without a write");
+    }
+    write(&mut young, &mut prng);
+    young.start(None);
+    write(&mut young, &mut prng);
+    assert_eq!(blocks(&young), [2, 2, 8], "the unused second segment again");
+    assert_eq!((driver.acked, young.acked), (driver.history.len(), 2));
 }
