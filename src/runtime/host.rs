@@ -56,7 +56,7 @@ const PROBE_OP: usize = 8;
 /// When a directory can't be named.
 pub fn plan(config: &Config) -> Result<Plan, FatalError> {
     let roots = boot::roots(config)?;
-    // Before it wrote much it has a small segment, one in between and one of the configured size for each shard; it begins with the first.
+    // For each shard room for the first segment and one of the configured size; a young server takes less.
     let segment_bytes = config.log_segment_kb.saturating_mul(1024).saturating_add(FIRST_SEGMENT_BYTES);
     Ok(Plan {
         data_dir: roots.data,

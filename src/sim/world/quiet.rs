@@ -54,7 +54,7 @@ impl World {
         }
         // The crash that a sweep asks for may fall here, and the start after it may meet the slow disk.
         let at_rest = self.nodes[0].up().is_some() && self.clients.iter().all(|c| c.outstanding() == 0);
-        if !at_rest && self.agenda.now_ms() < self.settle_until_ms {
+        if self.options.crash_at_step > 0 && !at_rest && self.agenda.now_ms() < self.settle_until_ms {
             self.agenda.after(LOOK_US, Event::Finish);
             return Ok(());
         }
