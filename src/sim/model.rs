@@ -148,7 +148,7 @@ impl Model {
             NodeKind::Container => node.created != 0,
             kind => matches!(kind, NodeKind::Ttl { .. }),
         };
-        let may = of_a_kind && self.children(path).is_empty();
+        let may = of_a_kind && self.names(path).next().is_none();
         if may {
             self.remove(path, zxid);
         }
@@ -190,8 +190,15 @@ impl Model {
 
     /// Names of the children.
     fn children(&self, path: &[u8]) -> BTreeSet<Vec<u8>> {
-        let below = self.nodes.keys().filter(|other| *other != b"/" && paths::parent(other) == Some(path));
-        below.map(|child| paths::name(child).to_vec()).collect()
+        self.names(path).map(<[u8]>::to_vec).collect()
+    }
+
+    /// Names of the children: whatever begins with the path and a slash lies side by side in the map.
+    fn names(&self, path: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let begin = if path == b"/" { path.to_vec() } else { [path, b"/"].concat() };
+        let len = begin.len();
+        let below = self.nodes.range(begin.clone()..).map(|(other, _)| other.as_slice()).take_while(move |other| other.starts_with(&begin));
+        below.map(move |other| &other[len..]).filter(|name| !name.is_empty() && !name.contains(&b'/'))
     }
 
     fn ephemerals(&self, session: SessionId) -> BTreeSet<Vec<u8>> {
@@ -201,7 +208,7 @@ impl Model {
 
     fn stat(&self, path: &[u8]) -> Stat {
         let node = &self.nodes[path];
-        let num_children = self.children(path).len() as i32;
+        let num_children = self.names(path).count() as i32;
         Stat {
             czxid: node.czxid,
             mzxid: node.mzxid,
@@ -295,7 +302,7 @@ impl Model {
                 let parent = self.node(paths::parent(path).ok_or(ErrorCode::BadArguments)?)?;
                 self.allowed(turn, parent, perms::DELETE)?;
                 matches(self.node(path)?.version, version)?;
-                if !self.children(path).is_empty() {
+                if self.names(path).next().is_some() {
                     return Err(ErrorCode::NotEmpty);
                 }
                 self.remove(path, turn.zxid);
