@@ -40,8 +40,6 @@ const CALLS: &[(&str, usize)] = &[
     ("SEND", 26),
     ("RECV", 27),
 ];
-/// The first segment of a shard, about.
-const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 /// `IORING_REGISTER_PROBE`.
 const REGISTER_PROBE: u32 = 8;
 /// Operations that a probe has room for.
@@ -57,7 +55,7 @@ const PROBE_OP: usize = 8;
 pub fn plan(config: &Config) -> Result<Plan, FatalError> {
     let roots = boot::roots(config)?;
     // For each shard room for the first segment and one of the configured size; a young server takes less.
-    let segment_bytes = config.log_segment_kb.saturating_mul(1024).saturating_add(FIRST_SEGMENT_BYTES);
+    let segment_bytes = config.log_segment_kb.saturating_add(config.log_first_segment_kb).saturating_mul(1024);
     Ok(Plan {
         data_dir: roots.data,
         log_dir: roots.log,

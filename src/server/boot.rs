@@ -29,8 +29,6 @@ use crate::zab::Persisted;
 const FIRST_TICKET: u64 = 1 << 16;
 /// Batches held in memory before the keeper takes nothing more.
 const BATCHES_HELD_MAX: usize = 1024;
-/// Segment that is filled before serving, so that a start stays short.
-const FIRST_SEGMENT_BYTES_MAX: u64 = 4 << 20;
 
 /// A recovered server that doesn't serve yet.
 pub struct Boot {
@@ -122,11 +120,10 @@ impl Boot {
 /// What the log is told.
 #[must_use]
 pub fn log_options(config: &Config) -> LogOptions {
-    let segment_bytes = config.log_segment_kb.saturating_mul(1024);
     LogOptions {
         shards: u8::try_from(config.log_shards).unwrap_or(1),
-        segment_bytes,
-        first_segment_bytes: segment_bytes.min(FIRST_SEGMENT_BYTES_MAX),
+        segment_bytes: config.log_segment_kb.saturating_mul(1024),
+        first_segment_bytes: config.log_first_segment_kb.saturating_mul(1024),
         batches_held_max: BATCHES_HELD_MAX,
         // Nobody asks a standalone server for batches.
         cache_bytes_max: 0,

@@ -131,6 +131,7 @@ pub fn config(idx: usize, options: &Options) -> Result<Config, String> {
     let (mut config, _) = checked.into_config().map_err(|findings| format!("the run's configuration is refused: {findings:?}"))?;
     // Far below what a configuration may ask for, so that segments end often.
     config.log_segment_kb = u64::from(options.segment_kb);
+    config.log_first_segment_kb = u64::from(options.first_segment_kb.min(options.segment_kb));
     config.ensemble = (options.servers > 1).then(|| ensemble(idx, options));
     Ok(config)
 }

@@ -101,6 +101,8 @@ options! {
     think_ms: u32,
     /// KiB of a log segment.
     segment_kb: u32,
+    /// KiB of the first one, if that is less.
+    first_segment_kb: u32,
     /// Transactions between snapshots.
     snap_count: u32,
     /// Session timeouts that clients ask for.
@@ -201,6 +203,7 @@ impl Options {
             pipeline: pick(p, &[1, 3, 16, 40]) as u8,
             think_ms: pick(p, &[1, 5, 40, 200]) as u32,
             segment_kb: pick(p, &[16, 32, 64, 256]) as u32,
+            first_segment_kb: pick(&mut Prng::from_seed(seed).stream("first segment"), &[16, 256]) as u32,
             snap_count: pick(p, &[8, 20, 60, 100_000]) as u32,
             session_timeout_ms: pick(p, &[800, 2000, 6000]) as u32,
             tick_ms: pick(p, &[100, 200, 400]) as u32,

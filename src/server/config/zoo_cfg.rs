@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub const SEGMENT_KB_MIN: u64 = 4096;
 /// Largest log segment.
 pub const SEGMENT_KB_MAX: u64 = 4 << 20;
+/// Segment that is filled before serving, so that a start stays short.
+const FIRST_SEGMENT_KB_MAX: u64 = 4 << 10;
 /// Fewest snapshots that a purge keeps, as in ZooKeeper.
 pub const SNAP_RETAIN_MIN: u32 = 3;
 /// Words that are answered unless the configuration says otherwise: the cheap ones that change nothing. (ZooKeeper: `srvr` only.)
@@ -103,6 +105,8 @@ pub struct Config {
     pub purge_retain_count: u32,
     /// Size of a log segment (`ringkeeper.log.segment.kb`, or else `preAllocSize`).
     pub log_segment_kb: u64,
+    /// Size of the first segment of a generation, from which the next ones grow; follows from the usual size.
+    pub log_first_segment_kb: u64,
     /// Stripes of the log.
     pub log_shards: usize,
     /// How a batch becomes durable.
@@ -165,6 +169,7 @@ pub(super) fn build(
     let tick_ms = r.int("tickTime", 3000);
     let (min_session_timeout_ms, max_session_timeout_ms) = rules::session_timeouts(&mut r, tick_ms);
     let (placement, fronts) = rules::placement(&mut r, cores_available);
+    let log_segment_kb = rules::segment_kb(&mut r);
     let never = |n: i64| u64::try_from(n).ok().filter(|n| *n > 0);
     let mut config = Config {
         data_dir,
@@ -184,7 +189,8 @@ pub(super) fn build(
         snap_count: r.int("snapCount", 100_000),
         snap_size_limit_kb: never(r.int("snapSizeLimitInKb", 4_194_304)),
         purge_retain_count: rules::retain_count(&mut r),
-        log_segment_kb: rules::segment_kb(&mut r),
+        log_segment_kb,
+        log_first_segment_kb: log_segment_kb.min(FIRST_SEGMENT_KB_MAX),
         log_shards: r.int("ringkeeper.log.shards", 2),
         log_sync: if r.text("ringkeeper.log.sync") == Some("fdatasync") { LogSync::Fdatasync } else { LogSync::Dsync },
         fsync_warning_ms: r.int("fsync.warningthresholdms", 1000),

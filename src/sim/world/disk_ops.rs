@@ -127,6 +127,11 @@ impl World {
         {
             self.coverage.hit("recycled-segment");
         }
+        if let FileOp::Zero { len, .. } = op
+            && *len > u64::from(self.options.first_segment_kb) << 11
+        {
+            self.coverage.hit("grown-segment");
+        }
         self.nodes[node].disk.run(op)
     }
 }
