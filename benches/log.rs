@@ -38,7 +38,7 @@ impl Disk {
                 }
                 FileOp::Copy { .. } => panic!("a log that isn't damaged copies nothing"),
                 FileOp::Remove(path) => _ = self.0.remove(&path.name),
-                FileOp::MakeDir(_) | FileOp::Sync(_) | FileOp::SyncDir(_) | FileOp::Verify { .. } => {}
+                FileOp::MakeDir(_) | FileOp::Rewrite { .. } | FileOp::Sync(_) | FileOp::SyncDir(_) | FileOp::Verify { .. } => {}
             }
         }
     }

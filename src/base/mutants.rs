@@ -68,6 +68,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "log_recycles_what_it_keeps", what: "a start takes a segment with batches for one that was never written to" },
     Mutant { name: "log_revives_dead_generation", what: "replays whole batches beyond the end of their generation" },
     Mutant { name: "log_skips_chain_check", what: "replays batches that don't follow each other" },
+    Mutant { name: "log_trusts_the_next_sync", what: "a start after a failed sync believes a sync that succeeds without writing" },
     Mutant { name: "log_trusts_unsynced_tail", what: "serves batches that recovery read without making them durable" },
     Mutant { name: "member-applies-uncommitted", what: "a member applies at its start what nobody committed" },
     Mutant { name: "member-refuses-damage", what: "a member with a damaged log doesn't start" },

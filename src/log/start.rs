@@ -8,7 +8,7 @@ use crate::log::batch::{Identity, Place};
 use crate::log::mark::Mark;
 use crate::log::meta::{Meta, Span};
 use crate::log::options::{LogOptions, LogStart};
-use crate::log::scan::Scan;
+use crate::log::scan::{Found, Scan, SegmentFile};
 use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES, SegmentHead, create_script, recycle_script, shard_dir};
 use crate::log::shard::ClosedSegment;
 use crate::log::unused::Unused;
@@ -107,11 +107,13 @@ pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark
     let oldest = if scan.segments.iter().any(|s| s.head.is_none()) { 0 } else { oldest };
     let meta = old.raised(end.log, end.tail, oldest);
     let sequence = mark.map_or(0, |m| m.sequence + 1);
+    let unknown = unknown_ranges(scan, mark.map_or(Zxid::ZERO, |m| m.durable.zxid), end.log);
     let mark = Mark { cluster: meta.cluster, sequence, generation: meta.generation, durable: end.tail };
     let segments = first_segments(scan, options, &meta);
-    let kept =
-        scan.segments.iter().zip(live).filter(|(s, (_, last))| *last > Zxid::ZERO && s.head.is_none_or(|h| h.generation == old.generation));
-    let kept = if mutant!("log_trusts_unsynced_tail") { Vec::new() } else { kept.map(|(s, _)| FileOp::Sync(s.path())).collect() };
+    let counts = |segment: &SegmentFile, last: Zxid| last > Zxid::ZERO && segment.head.is_none_or(|h| h.generation == old.generation);
+    let kept = scan.segments.iter().zip(live).zip(unknown).filter(|((s, (_, last)), _)| counts(s, *last));
+    let kept = kept.flat_map(|((segment, _), unknown)| secured(segment.path(), unknown));
+    let kept = if mutant!("log_trusts_unsynced_tail") { Vec::new() } else { kept.collect() };
     let unused = Unused::of(scan, options);
     let gone = removal(scan.leftovers.iter().chain(&unused.superfluous).cloned());
     let mut scripts = vec![Script { ops: kept }];
@@ -130,6 +132,26 @@ pub(super) fn next_start(scan: &Scan<'_>, options: &LogOptions, old: &Meta, mark
     let closed = closed.collect();
     let log = LogStart { place: end.place, closed, free: unused.free, ..LogStart::new(meta, mark, segments, end.tail) };
     Start { scripts, log }
+}
+
+/// Of each segment what lies beyond `durable`, up to `end`: first byte and the one behind the last.
+fn unknown_ranges(scan: &Scan<'_>, durable: Zxid, end: Identity) -> Vec<Option<(u64, u64)>> {
+    let mut ranges = vec![None; scan.segments.len()];
+    let beyond = |b: &&Found<'_>| b.body.is_some() && b.header.replicated.last > durable && b.header.replicated.last <= end.zxid;
+    for batch in scan.batches.iter().filter(beyond) {
+        let to = batch.at + batch.header.replicated.batch_bytes() as u64;
+        let (first, last) = ranges[batch.segment].get_or_insert((batch.at, to));
+        (*first, *last) = (batch.at.min(*first), to.max(*last));
+    }
+    ranges
+}
+
+/// Makes a segment that is kept durable. What the mark doesn't vouch for is written again first: no sync of it is known to have
+/// succeeded, and if one failed (in a start that ended with that error, say) the next one succeeds without it.
+fn secured(path: FilePath, unknown: Option<(u64, u64)>) -> impl Iterator<Item = FileOp> {
+    let rewrite = unknown.map(|(at, to)| FileOp::Rewrite { path: path.clone(), at, len: to - at });
+    let rewrite = if mutant!("log_trusts_the_next_sync") { None } else { rewrite };
+    rewrite.into_iter().chain([FileOp::Sync(path)])
 }
 
 fn directories(options: &LogOptions) -> Script {

@@ -76,7 +76,17 @@ pub enum FileOp {
         /// The copy.
         to: FilePath,
     },
-    /// Makes the file's content and size durable.
+    /// Writes bytes of a file again as they are read, so that the next sync covers them whatever became of them before.
+    Rewrite {
+        /// Which file.
+        path: FilePath,
+        /// Where, in bytes.
+        at: u64,
+        /// How many; no more than there are.
+        len: u64,
+    },
+    /// Makes the file's content and size durable. If it fails, what it should have covered may be gone although it still reads well, and
+    /// another sync says nothing about it: hosts count as clean what they failed to write.
     Sync(FilePath),
     /// Reads the end of a file back from the medium and compares its checksum ([`crate::base::checksum::checksum`]); a difference, or a
     /// file of another length, is an error.

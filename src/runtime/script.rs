@@ -16,8 +16,8 @@ use xxhash_rust::xxh3::Xxh3;
 const ZERO_CHUNK_BYTES: usize = 256 << 10;
 /// Between them the disk is others': at most 250 MB/s are filled.
 const ZERO_PAUSE: Duration = Duration::from_millis(1);
-/// Bytes read back at once.
-const VERIFY_CHUNK_BYTES: usize = 256 << 10;
+/// Bytes read back, or written again, at once.
+const READ_CHUNK_BYTES: usize = 256 << 10;
 
 /// Carries out the steps in order. Stops at the first error.
 ///
@@ -34,6 +34,7 @@ fn run_op(roots: &Roots, op: &FileOp) -> Result<(), DiskError> {
         FileOp::Write { path, at, bytes } => ("writing", path, writable(roots, path).and_then(|file| file.write_all_at(bytes, *at))),
         FileOp::Zero { path, at, len } => ("zero-filling", path, zero(roots, path, *at, *len)),
         FileOp::Copy { from, to } => ("copying", from, fs::copy(roots.resolve(from), roots.resolve(to)).map(drop)),
+        FileOp::Rewrite { path, at, len } => ("writing again", path, rewrite(roots, path, *at..at.saturating_add(*len))),
         FileOp::Sync(path) => ("syncing", path, writable(roots, path).and_then(|file| file.sync_all())),
         FileOp::Verify { path, at, len, checksum } => ("reading back", path, verify(roots, path, *at..at.saturating_add(*len), *checksum)),
         FileOp::Rename { from, to } => ("renaming", from, fs::rename(roots.resolve(from), roots.resolve(to))),
@@ -78,6 +79,20 @@ fn zero(roots: &Roots, path: &FilePath, at: u64, len: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Through the page cache, where the bytes may be the last copy there is, so that they are dirty once more.
+fn rewrite(roots: &Roots, path: &FilePath, range: Range<u64>) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(roots.resolve(path))?;
+    let mut chunk = vec![0; READ_CHUNK_BYTES];
+    let mut at = range.start;
+    while at < range.end {
+        let now = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(chunk.len());
+        file.read_exact_at(&mut chunk[..now], at)?;
+        file.write_all_at(&chunk[..now], at)?;
+        at += now as u64;
+    }
+    Ok(())
+}
+
 /// Past the page cache, which only knows what it was given.
 fn verify(roots: &Roots, path: &FilePath, range: Range<u64>, checksum: u64) -> io::Result<()> {
     let path = roots.resolve(path);
@@ -92,7 +107,7 @@ fn verify(roots: &Roots, path: &FilePath, range: Range<u64>, checksum: u64) -> i
     if len != range.end {
         return differs(format!("{len} bytes, {} were written", range.end));
     }
-    let (mut block, mut hash) = (Block::zeros(VERIFY_CHUNK_BYTES), Xxh3::new());
+    let (mut block, mut hash) = (Block::zeros(READ_CHUNK_BYTES), Xxh3::new());
     let mut at = range.start - range.start % BLOCK_BYTES as u64;
     while at < range.end {
         let read = file.read_at(block.bytes_mut(), at)?;
@@ -123,6 +138,22 @@ mod tests {
     use super::*;
     use crate::base::checksum::checksum;
     use crate::model::file::Volume;
+
+    #[test]
+    fn what_is_written_again_stays_as_it_is_and_the_file_as_long() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let roots = Roots { data: dir.path().to_owned(), log: dir.path().to_owned() };
+        let path = FilePath::new(Volume::Log, "file");
+        let bytes: Vec<u8> = (0..700_001u32).map(|n| (n % 251) as u8).collect();
+        fs::write(dir.path().join("file"), &bytes).expect("written");
+        let again = |at, len| run_op(&roots, &FileOp::Rewrite { path: path.clone(), at, len });
+        for (at, len) in [(0, 700_001), (4096, 8192), (699_904, 97), (5, 0)] {
+            again(at, len).expect("bytes that are there");
+            assert!(fs::read(dir.path().join("file")).expect("a file") == bytes, "{len} at {at}");
+        }
+        assert!(again(700_000, 2).is_err(), "more than there is");
+        assert_eq!(fs::metadata(dir.path().join("file")).expect("a file").len(), 700_001);
+    }
 
     #[test]
     fn what_is_read_back_is_the_end_of_the_file_and_nothing_else() {

@@ -124,6 +124,11 @@ impl SimDisk {
                 self.create(to)?;
                 return self.write(to, 0, &bytes);
             }
+            FileOp::Rewrite { path, at, len } => {
+                let bytes = self.file(path).and_then(|inode| self.inodes[inode].volatile.get(*at as usize..(at + len) as usize));
+                let bytes = bytes.ok_or_else(|| error("writing again", path))?.to_vec();
+                return self.write(path, *at, &bytes);
+            }
             FileOp::Sync(path) => {
                 let inode = self.file(path).ok_or_else(|| error("syncing", path))?;
                 self.inodes[inode].sync();

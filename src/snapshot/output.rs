@@ -90,7 +90,7 @@ mod tests {
             FileOp::Verify { at, len, .. } => format!("v{}+{}", at >> 20, len >> 20),
             FileOp::Rename { .. } => "r".to_owned(),
             FileOp::SyncDir(_) => "D".to_owned(),
-            FileOp::Zero { .. } | FileOp::Copy { .. } | FileOp::Remove(_) => "?".to_owned(),
+            FileOp::Zero { .. } | FileOp::Copy { .. } | FileOp::Rewrite { .. } | FileOp::Remove(_) => "?".to_owned(),
         };
         script.ops.iter().map(name).collect::<Vec<_>>().join(" ")
     }

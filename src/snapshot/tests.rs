@@ -37,7 +37,7 @@ impl Disk {
                     "verify"
                 }
                 FileOp::MakeDir(_) => "mkdir",
-                FileOp::Zero { .. } | FileOp::Copy { .. } => panic!("a snapshot is never zero-filled or copied"),
+                FileOp::Zero { .. } | FileOp::Copy { .. } | FileOp::Rewrite { .. } => panic!("a snapshot is never zero-filled or copied"),
             });
         }
     }

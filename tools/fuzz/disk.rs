@@ -26,7 +26,7 @@ impl Disk {
     /// As [`Disk::run`].
     pub fn step(&mut self, op: &FileOp) -> Result<(), String> {
         match op {
-            FileOp::MakeDir(_) | FileOp::Sync(_) | FileOp::SyncDir(_) => {}
+            FileOp::MakeDir(_) | FileOp::Rewrite { .. } | FileOp::Sync(_) | FileOp::SyncDir(_) => {}
             FileOp::Create(path) => {
                 self.unreadable.remove(&path.name);
                 self.files.insert(path.name.clone(), Vec::new());

@@ -77,3 +77,25 @@ fn a_crash_after_each_step_of_a_first_and_a_second_start_is_harmless() {
         }
     }
 }
+
+#[test]
+fn what_a_failed_sync_of_a_start_left_behind_is_written_again_by_the_next() {
+    for shards in [1, 2, 4] {
+        for cut in 0..20 {
+            for seed in 0..8 {
+                let prng = &mut Prng::from_seed(seed * 31 + cut as u64);
+                let mut driver = Driver::new(tiny(shards));
+                driver.start(None);
+                for _ in 0..60 {
+                    driver.act(prng);
+                }
+                // Killed: appends on their way are in the device's cache at best.
+                driver.start(Some(cut));
+                driver.disk.sync_fails(prng);
+                driver.start(None);
+                driver.disk = driver.disk.after_power_cut(prng);
+                driver.start(None);
+            }
+        }
+    }
+}

@@ -15,6 +15,19 @@ struct Inode {
     dirty: BTreeSet<usize>,
 }
 
+impl Inode {
+    /// All sectors count as clean afterwards; those that `reaches` names are durable.
+    fn sync(&mut self, mut reaches: impl FnMut() -> bool) {
+        self.durable.resize(self.live.len(), 0);
+        for sector in std::mem::take(&mut self.dirty) {
+            let (start, end) = (sector * SECTOR, ((sector + 1) * SECTOR).min(self.live.len()));
+            if reaches() {
+                self.durable[start..end].copy_from_slice(&self.live[start..end]);
+            }
+        }
+    }
+}
+
 type Names = BTreeMap<String, usize>;
 
 /// The disk.
@@ -44,10 +57,13 @@ impl Disk {
                 self.apply(&FileOp::Create(to.clone()))?;
                 self.write(&to.name, 0, &bytes)?;
             }
+            FileOp::Rewrite { path, at, len } => {
+                let live = &self.inode(&path.name)?.live;
+                let bytes = live.get(*at as usize..(at + len) as usize).ok_or_else(|| format!("{path} is shorter"))?.to_vec();
+                self.write(&path.name, *at, &bytes)?;
+            }
             FileOp::Sync(path) => {
-                let inode = self.inode(&path.name)?;
-                inode.durable = inode.live.clone();
-                inode.dirty.clear();
+                self.inode(&path.name)?.sync(|| true);
             }
             FileOp::Verify { .. } => return Err("the log verifies no file".to_owned()),
             FileOp::Rename { from, to } => {
@@ -122,6 +138,11 @@ impl Disk {
             Inode { live: bytes.clone(), durable: bytes, dirty: BTreeSet::new() }
         });
         Disk { inodes: inodes.collect(), name_log: vec![names.clone()], names, unlisted: BTreeSet::new() }
+    }
+
+    /// A device that lost its cache: what wasn't synced still reads well and counts as clean, but only some of it is there for good.
+    pub(super) fn sync_fails(&mut self, prng: &mut Prng) {
+        self.inodes.iter_mut().for_each(|inode| inode.sync(|| prng.chance(1, 2)));
     }
 
     pub(super) fn content(&mut self, name: &str) -> &mut Vec<u8> {

@@ -207,6 +207,8 @@ impl Driver {
         }
         let kept = self.position(start.log.tail.zxid);
         self.truncate(kept);
+        // From now on it is served.
+        self.acked = self.history.len();
         self.tickets += 1_000_000;
         self.log = Some(Log::new(start.log, self.options, self.tickets));
         (letter, true)

@@ -179,6 +179,7 @@ fn describe(op: &FileOp) -> String {
         FileOp::Write { path, at, bytes } => format!("write {} bytes at {at} of {path}", bytes.len()),
         FileOp::Zero { path, at, len } => format!("zero {len} bytes at {at} of {path}"),
         FileOp::Copy { from, to } => format!("copy {from} to {to}"),
+        FileOp::Rewrite { path, at, len } => format!("write {len} bytes at {at} of {path} again"),
         FileOp::Sync(path) => format!("sync {path}"),
         FileOp::Verify { path, .. } => format!("read back {path}"),
         FileOp::Rename { from, to } => format!("rename {from} to {to}"),
