@@ -32,6 +32,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "ack-before-durable", what: "applies and answers what isn't durable yet" },
     Mutant { name: "auth-any-id-is-valid", what: "an ACL may name unknown schemes and invalid ids" },
     Mutant { name: "auth-everybody-is-super", what: "any digest credentials make a super user" },
+    Mutant { name: "boot-trusts-snapshot-names", what: "a start builds upon a snapshot whose name may not be durable" },
     Mutant { name: "cut-forgets-a-shard", what: "after a cut all shards but the first go on in segments of the ended generation" },
     Mutant { name: "cut-keeps-cache", what: "batches and identities beyond a cut stay in memory" },
     Mutant { name: "damage-treated-as-torn-tail", what: "a member cuts damage away and doesn't say that it has to be repaired" },

@@ -15,6 +15,7 @@ use crate::log::{self, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Re
 use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
+use crate::mutant;
 use crate::server::config::{Config, Ensemble};
 use crate::server::findings;
 use crate::server::keeper::ensemble::EnsembleOptions;
@@ -186,6 +187,11 @@ fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &
         return Err(FatalError::new(Fatal::Damage, format!("recovery ended in case {} without a start", case.letter())));
     };
     let from = newest_good.map_or_else(|| "no snapshot".to_owned(), |z| format!("snapshot {z}"));
+    let mut before_serving = start.scripts;
+    if newest_good.is_some() && !mutant!("boot-trusts-snapshot-names") {
+        // Whoever gave it its name may have been ended before that was durable; from now on it is built upon.
+        before_serving.insert(0, snapshot::keep_names());
+    }
     let text =
         format!("recovered through {} from {from} and the log (case {}): {} znodes", tree.last_zxid(), case.letter(), tree.node_count());
     notes.push(Note { level: Level::Info, text });
@@ -198,7 +204,7 @@ fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &
         snapshot_at: at,
         prng: prng.stream("keeper"),
         hash_seed,
-        before_serving: start.scripts,
+        before_serving,
         notes,
         case,
     })

@@ -1,7 +1,7 @@
 //! The layout in numbers, and what both reader and writer know of it. All integers are little-endian.
 
 use crate::base::ids::{ClusterId, Zxid};
-use crate::model::file::{FilePath, Volume};
+use crate::model::file::{FileOp, FilePath, Script, Volume};
 use crate::model::position::Identity;
 
 /// Where snapshots lie, below the data directory.
@@ -85,6 +85,14 @@ pub fn file_of(zxid: Zxid) -> FilePath {
 #[must_use]
 pub fn temp_file_of(zxid: Zxid) -> FilePath {
     FilePath::new(Volume::Data, format!("{DIR}/{:016x}.part", zxid.0))
+}
+
+/// Makes the names of snapshots durable, and the name of their directory, which may have been made just now.
+#[must_use]
+pub fn keep_names() -> Script {
+    let dir = FilePath::new(Volume::Data, DIR);
+    let above = dir.dir();
+    Script { ops: vec![FileOp::SyncDir(dir), FileOp::SyncDir(above)] }
 }
 
 /// The zxid in a file name; `None` for other files.

@@ -11,7 +11,7 @@ mod policy;
 mod reader;
 mod writer;
 
-pub use format::{DIR, Head, Summary, file_of, temp_file_of, zxid_of};
+pub use format::{DIR, Head, Summary, file_of, keep_names, temp_file_of, zxid_of};
 pub use install::{Installer, PieceCheck};
 pub use policy::{Choice, Policy, Trigger, choose_newest_good, select_removable};
 pub use reader::{SnapshotSink, read, verify};

@@ -4,7 +4,7 @@
 //! script completes. A step never syncs or reads more than a few megabytes, so that whoever waits for the same disk, or for the thread that
 //! carries scripts out, waits briefly. Leaves to others: what the bytes are (`writer`, `install`).
 
-use super::format::{file_of, temp_file_of};
+use super::format::{file_of, keep_names, temp_file_of};
 use crate::base::ids::Zxid;
 use crate::model::file::{FileOp, FilePath, Script};
 use crate::mutant;
@@ -51,11 +51,8 @@ impl Output {
             self.settle(&mut script.ops);
         }
         if is_last {
-            let dir = self.temp.dir();
-            // The directory's own name is made durable too: it may have been made just now.
-            let tail = [FileOp::SyncDir(dir.clone()), FileOp::SyncDir(dir.dir())];
             script.ops.push(FileOp::Rename { from: self.temp.clone(), to: self.name.clone() });
-            script.ops.extend(tail);
+            script.ops.extend(keep_names().ops);
         }
         script
     }
