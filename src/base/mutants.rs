@@ -118,6 +118,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "zab-epoch-before-history", what: "a learner makes the epoch durable before the history (ZOOKEEPER-4643)" },
     Mutant { name: "zab-established-alone", what: "a leader takes its history for committed before a quorum has acknowledged it" },
     Mutant { name: "zab-follows-older-epoch", what: "follows a leader of an epoch below the own promise" },
+    Mutant { name: "zab-founds-past-a-reconnect", what: "a candidate that founds asks a voter that connected anew since it was heard" },
     Mutant { name: "zab-founds-unheard", what: "founds an ensemble while a voter isn't heard" },
     Mutant { name: "zab-half-is-a-quorum", what: "half of the voters, rounded down, count as a quorum" },
     Mutant { name: "zab-late-write-counts", what: "a write of an ended role reaches the log of the next one (ZOOKEEPER-4712)" },

@@ -463,6 +463,12 @@ impl Ledger {
         self.truth.get(idx).map_or(Ok(()), |identity| self.on_quorum(*identity))
     }
 
+    /// Epochs of the first and the last batch of the truth; none, if there is none.
+    pub fn epochs_begun(&self) -> impl Iterator<Item = u32> {
+        let batches = &self.truth[1..];
+        batches.first().into_iter().chain(batches.last()).map(|batch| batch.zxid.epoch())
+    }
+
     /// The last batch of the truth.
     #[must_use]
     pub fn end(&self) -> Identity {

@@ -6,7 +6,6 @@
 use super::checker::{Checker, NoticedBy};
 use super::coverage::Coverage;
 use super::ledger::Ledger;
-use crate::base::ids::Zxid;
 use crate::model::peer::Lane;
 use crate::model::peer::{Message, Pulse, Refusal, Stance};
 use crate::model::position::Position;
@@ -90,7 +89,8 @@ impl Protocol {
                 if accepted < *epoch {
                     return Err(format!("durably accepted is only epoch {accepted}"));
                 }
-                if ledger.is_wiped(node) && current == 0 && ledger.end().zxid > Zxid::ZERO {
+                // A promise to found may be on its way while those who gave theirs sooner begin: then all there is is of that epoch.
+                if ledger.is_wiped(node) && current == 0 && ledger.epochs_begun().any(|begun| begun != *epoch) {
                     return Err("it was wiped and nobody has synchronised it".to_owned());
                 }
                 is_durable(ledger, node, position)

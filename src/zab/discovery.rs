@@ -125,6 +125,11 @@ impl Zab {
         voters.into_iter().for_each(|id| self.ask_for_promise(id, sink));
     }
 
+    /// A candidate that empty servers may promise to.
+    pub(super) fn is_founding(&self) -> bool {
+        matches!(&self.state, State::Candidate(c) if c.founding)
+    }
+
     /// Asks one voter, if this server is a candidate whose own promise is durable.
     pub(super) fn ask_for_promise(&mut self, peer: ServerId, sink: &mut Sink<'_>) {
         let State::Candidate(c) = &self.state else { return };

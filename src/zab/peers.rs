@@ -106,6 +106,10 @@ impl Zab {
         }
         let p = self.peers.get_mut(&peer).expect("looked up above");
         (p.up, p.up_at, p.left_epoch) = (true, now, 0);
+        if self.is_founding() && self.options.membership.votes(peer) && !mutant!("zab-founds-past-a-reconnect") {
+            // It may have been wiped since it was heard, with what it promised to another founder and accepted from it.
+            return self.give_up(0, "a voter connects anew, and may not be what was heard of it", sink);
+        }
         self.ask_for_promise(peer, sink);
     }
 

@@ -211,6 +211,21 @@ fn an_ensemble_is_founded_when_every_voter_is_heard_without_a_history() {
 }
 
 #[test]
+fn a_founder_to_be_gives_up_when_a_voter_connects_anew() {
+    let mut b = new_server(3);
+    b.up(&[1, 2]);
+    b.pass(200, &[(1, empty()), (2, empty())]);
+    let asked = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Send { message: Message::NewEpoch { .. }, .. }));
+    assert!(asked(&b.step(Input::Stored)));
+    let out = b.step(Input::Down { peer: ServerId(2) });
+    assert!(!asked(&out), "{out:?}");
+    let out = b.step(Input::Up { peer: ServerId(2) });
+    assert!(!asked(&out), "it may have lost its disk, and what it promised to another: {out:?}");
+    let out = b.hear(1, Message::Promise { epoch: 1, position: Position::default() });
+    assert_eq!(out, [], "nothing of that candidacy counts any more");
+}
+
+#[test]
 fn an_empty_server_promises_to_found_only_and_not_beside_a_history() {
     let founding = Message::NewEpoch { epoch: 1, position: Position::default(), cluster: CLUSTER, founding: true };
     let mut b = new_server(1);
