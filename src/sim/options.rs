@@ -312,9 +312,10 @@ impl Options {
                 (self.crashes, self.mid_turns, self.pauses, self.partitions) = (1, 0, 0, 0);
                 (self.breaks, self.slows, self.wipes, self.think_ms) = (0, 0, 0, 200);
             }
-            // Servers that need a snapshot.
+            // Servers that need a snapshot, and end while they take it or found an ensemble.
             4 => {
                 (self.wipes, self.snap_count, self.segment_kb, self.cache_kb) = (4, 8, 16, 0);
+                (self.crashes, self.power_percent) = (8, 50);
                 lively(self);
             }
             // Servers that end while one shard is ahead of another.
