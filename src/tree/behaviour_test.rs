@@ -254,6 +254,7 @@ fn bad_images_are_errors() {
     assert_eq!(error(|log| log.images[5].4 = 9), LoadError::UnknownAcl { slot: 5, acl: 9 });
     assert_eq!(error(|log| drop(log.images.remove(0))), LoadError::BuiltInMissing("/".to_owned()));
     assert_eq!(error(|log| drop(log.images.remove(3))), LoadError::BuiltInMissing("/zookeeper/config".to_owned()));
+    assert_eq!(error(|log| log.images[3].5.owner = 5), LoadError::BuiltInKind("/zookeeper/config".to_owned()));
     assert!(matches!(error(|log| log.images[5].5.version += 1), LoadError::Digest { .. }));
     let mut loader = TreeLoader::new(OPTIONS);
     assert_eq!(loader.acl(AclImage { acl: 1, list: b"\0\0" }), Err(LoadError::Acl(1)));

@@ -48,6 +48,9 @@ pub enum LoadError {
     /// One of the nodes that every tree has isn't there.
     #[error("{0} is missing")]
     BuiltInMissing(String),
+    /// One of them would go by itself, which they never do.
+    #[error("{0} is an ephemeral, container or TTL node, which it can't be")]
+    BuiltInKind(String),
     /// The tree isn't the one that was written.
     #[error("the digest is {found:#x}, recorded is {expected:#x}")]
     Digest {
@@ -124,7 +127,10 @@ impl TreeLoader {
             self.tree.acls.release(*number);
         }
         for (path, _) in BUILT_IN {
-            self.tree.find(path).ok_or_else(|| LoadError::BuiltInMissing(show(path)))?;
+            let node = self.tree.find(path).ok_or_else(|| LoadError::BuiltInMissing(show(path)))?;
+            if self.tree.kind(node) != NodeKind::Persistent {
+                return Err(LoadError::BuiltInKind(show(path)));
+            }
         }
         let found = self.tree.digest();
         if !self.tree.digest.is_skipped() && found != expected_digest {

@@ -168,6 +168,7 @@ fn variant(error: &LoadError) -> &'static str {
         LoadError::DuplicatePath(_) => "DuplicatePath",
         LoadError::Unreachable(_) => "Unreachable",
         LoadError::BuiltInMissing(_) => "BuiltInMissing",
+        LoadError::BuiltInKind(_) => "BuiltInKind",
         LoadError::Digest { .. } => "Digest",
     }
 }
