@@ -12,6 +12,9 @@ use crate::server::mail::Outbox;
 use crate::server::peer_mail::PeerOutbox;
 use std::collections::BTreeMap;
 
+/// Longest time for one step of a disk: what is under way when everything is healed must end within what the judge waits.
+const DISK_STEP_US_MAX: u64 = 3_000_000;
+
 /// One life of one server. Lives are numbered from 1, for each server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Who {
@@ -266,7 +269,8 @@ impl Agenda {
 
     pub(super) fn disk_delay(&mut self, node: usize) -> u64 {
         let us = self.prng.between(1, self.disk_us) * self.clocks[node].disk_factor;
-        if self.slow_disk_one_in > 0 && self.prng.chance(1, self.slow_disk_one_in) { us * 100 } else { us }
+        let us = if self.slow_disk_one_in > 0 && self.prng.chance(1, self.slow_disk_one_in) { us * 100 } else { us };
+        us.min(DISK_STEP_US_MAX)
     }
 
     /// The end of a disk operation of a server.
