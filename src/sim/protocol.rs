@@ -57,7 +57,7 @@ impl Protocol {
             rest = &rest[used..];
             let Some(frame) = frame else { break };
             let message = decode(frame.body).map_err(|e| format!("server {} sends what doesn't decode: {e}", node + 1))?;
-            self.says(node, &message, ledger, coverage).by(checker_of(&message)).map_err(|what| {
+            self.says((node, peer), &message, ledger, coverage).by(checker_of(&message)).map_err(|what| {
                 let said: String = format!("{message:?}").chars().take(400).collect();
                 format!("server {} to {}: {said}: {what}", node + 1, peer + 1)
             })?;
@@ -71,7 +71,13 @@ impl Protocol {
         Ok(lines)
     }
 
-    fn says(&mut self, node: usize, message: &Message<'_>, ledger: &mut Ledger, coverage: &mut Coverage) -> Result<(), String> {
+    fn says(
+        &mut self,
+        (node, peer): (usize, usize),
+        message: &Message<'_>,
+        ledger: &mut Ledger,
+        coverage: &mut Coverage,
+    ) -> Result<(), String> {
         let (accepted, current) = ledger.epochs_of(node);
         match message {
             // A candidate may name the epoch that it asks for before its own promise is durable: too high is never wrong.
@@ -89,8 +95,11 @@ impl Protocol {
                 if accepted < *epoch {
                     return Err(format!("durably accepted is only epoch {accepted}"));
                 }
-                // A promise to found may be on its way while those who gave theirs sooner begin: then all there is is of that epoch.
-                if ledger.is_wiped(node) && current == 0 && ledger.epochs_begun().any(|begun| begun != *epoch) {
+                // A promise to found may be on its way while those who gave theirs sooner begin: then all there is is of that epoch, and its
+                // leader is who asked.
+                let asked_by_its_leader = self.leaders.get(epoch) == Some(&peer);
+                let mut begun = ledger.epochs_begun();
+                if ledger.is_wiped(node) && current == 0 && begun.any(|begun| begun != *epoch || !asked_by_its_leader) {
                     return Err("it was wiped and nobody has synchronised it".to_owned());
                 }
                 is_durable(ledger, node, position)
