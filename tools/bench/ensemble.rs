@@ -30,6 +30,8 @@ pub enum System {
     /// The one to compare with.
     #[value(name = "zookeeper")]
     ZooKeeper,
+    /// Servers that make their answers up ([`crate::bare`]): what the machine takes from any server.
+    Bare,
 }
 
 impl System {
@@ -38,6 +40,7 @@ impl System {
         match self {
             System::Ringkeeper => "ringkeeper",
             System::ZooKeeper => "zookeeper",
+            System::Bare => "bare",
         }
     }
 }
@@ -76,9 +79,12 @@ impl Recipes {
         let mut ensemble = Ensemble { servers: Vec::with_capacity(count), dir, recipes: self.clone(), system };
         for idx in 0..count {
             let home = create_dir(&ensemble.dir.join(format!("server-{}", idx + 1)))?;
-            let file = self.write_configuration(system, &home, idx, &ports)?;
             let address = format!("127.0.0.1:{}", ports[idx]);
-            ensemble.servers.push(Server::spawn(self.command(system, &file), home, address)?);
+            let command = match system {
+                System::Bare => bare_command(&ports[..count], idx)?,
+                _ => self.command(system, &self.write_configuration(system, &home, idx, &ports)?)?,
+            };
+            ensemble.servers.push(Server::spawn(command, home, address)?);
         }
         let end = Instant::now() + START_MAX;
         for server in &mut ensemble.servers {
@@ -87,8 +93,9 @@ impl Recipes {
         Ok(ensemble)
     }
 
-    fn command(&self, system: System, file: &Path) -> Command {
-        match system {
+    fn command(&self, system: System, file: &Path) -> Result<Command, Failure> {
+        Ok(match system {
+            System::Bare => return Err("a bare server has no data to start again with".to_owned()),
             System::Ringkeeper => {
                 let mut command = Command::new(&self.ringkeeper);
                 command.arg("serve").arg(file);
@@ -100,7 +107,7 @@ impl Recipes {
                 command.args(["-cp", &self.class_path, "org.apache.zookeeper.server.quorum.QuorumPeerMain"]).arg(file);
                 command
             }
-        }
+        })
     }
 
     fn write_configuration(&self, system: System, home: &Path, idx: usize, ports: &[u16]) -> Result<PathBuf, Failure> {
@@ -108,6 +115,7 @@ impl Recipes {
         let settings = match system {
             System::Ringkeeper => &self.ringkeeper_settings,
             System::ZooKeeper => &self.zookeeper_settings,
+            System::Bare => return Err("a bare server has no configuration".to_owned()),
         };
         let text = configuration(&data, idx, ports, settings);
         let file = home.join("zoo.cfg");
@@ -115,6 +123,18 @@ impl Recipes {
         fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
         Ok(file)
     }
+}
+
+/// This program itself, as the bare server `idx`.
+fn bare_command(client_ports: &[u16], idx: usize) -> Result<Command, Failure> {
+    let address = |port: &u16| format!("127.0.0.1:{port}");
+    let peers: Vec<String> = client_ports.iter().filter(|port| **port != client_ports[idx]).map(address).collect();
+    let mut command = Command::new(std::env::current_exe().map_err(|e| format!("this program's own path: {e}"))?);
+    command.args(["bare", "--listen", &address(&client_ports[idx])]);
+    if !peers.is_empty() {
+        command.args(["--peers", &peers.join(",")]);
+    }
+    Ok(command)
 }
 
 /// Of the server `idx`; the ports are those of all clients, then of all quorum connections, then of all elections.
@@ -156,7 +176,8 @@ impl Ensemble {
     /// All crash at once and are started again. Returns how long it takes, from the first start on, until any of them answers with
     /// the data of the znode `path`.
     pub fn crash_and_restart(&mut self, path: &str) -> Result<Duration, Failure> {
-        let commands: Vec<Command> = self.servers.iter().map(|server| self.recipes.command(self.system, &server.file("zoo.cfg"))).collect();
+        let command = |server: &Server| self.recipes.command(self.system, &server.file("zoo.cfg"));
+        let commands: Vec<Command> = self.servers.iter().map(command).collect::<Result<_, _>>()?;
         for server in &mut self.servers {
             server.crash()?;
         }

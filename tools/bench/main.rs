@@ -7,6 +7,7 @@
 //! when they are meant to, and latency counts from then, so that a server that stands still is charged for everybody who waits.
 
 mod arrivals;
+mod bare;
 mod brake;
 mod budget;
 mod compare;
@@ -61,6 +62,8 @@ enum Command {
     Compare(compare::CompareArguments),
     /// Measures how Ringkeeper's operations change with more servers, znodes, sessions, watches, bytes and log shards.
     Growth(growth::GrowthArguments),
+    /// Serves answers made up on the spot: what this machine takes from any server.
+    Bare(bare::BareArguments),
     /// Listens in between clients and a server, and writes what they ask into a trace.
     Record(trace::RecordArguments),
     /// Makes the load of a trace again.
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
         Command::Scenario(arguments) => scenario::run(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Growth(arguments) => growth::growth(&arguments),
+        Command::Bare(arguments) => bare::serve(&arguments),
         Command::Record(arguments) => trace::record(&arguments),
         Command::Replay(arguments) => trace::replay(&arguments),
         Command::Budget(arguments) => budget::budget(&arguments),

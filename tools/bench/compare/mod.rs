@@ -67,7 +67,7 @@ pub struct CompareArguments {
     /// An argument of ZooKeeper's Java machine; may be given several times.
     #[arg(long = "java-option", default_values = ["-Xms1g", "-Xmx1g"], allow_hyphen_values = true)]
     java_options: Vec<String>,
-    /// The two sides; naming one twice shows how far apart equal things come out.
+    /// The two sides; naming one twice shows how far apart equal things come out, and `bare` what no server can better.
     #[arg(long, value_delimiter = ',', default_value = "ringkeeper,zookeeper")]
     sides: Vec<System>,
     /// Stop the first side's servers for this share of the time, to show that it then comes out slower.
@@ -158,10 +158,15 @@ fn chosen(names: &[String]) -> Result<Vec<Row>, Failure> {
     names.iter().map(|name| find(name).ok_or_else(|| format!("no row is called {name:?}; there are {}", known()))).collect()
 }
 
-/// Without those that can't be measured with so many servers; naming one of them is a mistake.
+/// Without those that can't be measured with so many servers, or with such; naming one of them is a mistake.
 fn that_fit(rows: Vec<Row>, arguments: &CompareArguments) -> Result<Vec<Row>, Failure> {
-    let (fit, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.fits(arguments.servers));
+    let with_bare = arguments.sides.contains(&System::Bare);
+    let fits = |row: &Row| row.fits(arguments.servers) && (!with_bare || row.fits_bare());
+    let (fit, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(fits);
     match others.first() {
+        Some(row) if !arguments.rows.is_empty() && row.fits(arguments.servers) => {
+            Err(format!("{} isn't measured with --sides bare: such a server keeps nothing", row.name))
+        }
         Some(row) if !arguments.rows.is_empty() => Err(format!("{} isn't measured with --servers {}", row.name, arguments.servers)),
         _ => Ok(fit),
     }

@@ -49,6 +49,15 @@ impl Row {
             _ => true,
         }
     }
+
+    /// Whether a server that keeps nothing can be asked it: only what asks for answers, not for what they stand for.
+    pub fn fits_bare(&self) -> bool {
+        match self.work {
+            Work::Closed(load) => load.workload == Workload::Get,
+            Work::Scenario { scenario, .. } => matches!(scenario, Scenario::FanOut | Scenario::Connections),
+            _ => false,
+        }
+    }
 }
 
 /// Sessions, window, operations.

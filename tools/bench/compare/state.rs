@@ -83,6 +83,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether it is one of Ringkeeper with ZooKeeper.
+    pub fn is_ours(&self) -> bool {
+        self.setup.sides == [System::Ringkeeper, System::ZooKeeper]
+    }
+
     /// What `path` holds; `None` if there is no such file.
     pub fn load(path: &Path) -> Result<Option<State>, Failure> {
         let text = match fs::read_to_string(path) {

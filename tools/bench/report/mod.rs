@@ -36,7 +36,7 @@ struct Found {
 /// Renders the page.
 pub fn report(arguments: &ReportArguments) -> Result<(), Failure> {
     let mut found = read(&arguments.results)?;
-    found.comparisons.sort_by_key(|(_, state)| state.setup.servers);
+    found.comparisons.sort_by_key(|(_, state)| (state.setup.servers, !state.is_ours()));
     let page = render(&found);
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let plots = arguments.page.with_extension("");
@@ -84,7 +84,7 @@ fn render(found: &Found) -> Page {
     for (file, state) in &found.comparisons {
         page.comparison(state, file);
     }
-    page.growth(&found.comparisons.iter().map(|(_, state)| state.clone()).collect::<Vec<_>>());
+    page.growth(&found.comparisons.iter().map(|(_, state)| state.clone()).filter(State::is_ours).collect::<Vec<_>>());
     for (file, growth) in &found.growths {
         page.more_of_everything(growth, file);
     }

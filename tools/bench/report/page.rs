@@ -4,6 +4,7 @@ use super::svg::{self, Bar, Dots, OURS, Series, THEIRS};
 use crate::compare::rows::{Figure, ROWS, Row};
 use crate::compare::state::{RowState, State};
 use crate::compare::verdict::{Line, Spread, lines, short, warnings};
+use crate::ensemble::System;
 use crate::figures::Figures;
 use crate::growth::{self, Dimension, Growth, Point};
 use crate::host::Host;
@@ -55,7 +56,13 @@ impl Page {
         self.how(state);
         let rows: Vec<(&Row, &RowState)> = ROWS.iter().filter_map(|row| Some((row, find(state, row.name)?))).collect();
         self.demands(&rows, servers, names);
-        let stem = format!("compare-{servers}");
+        let stem = if state.is_ours() { format!("compare-{servers}") } else { format!("compare-{servers}-{}", names.join("-")) };
+        if state.setup.sides.contains(&System::Bare) {
+            self.say(
+                "A bare server makes its answers up: one thread, one receive and one send for what lies ready on a connection, nothing looked \
+                 up, kept or ordered. What it doesn't reach no server on this machine does.\n",
+            );
+        }
         self.ratio_plot(&format!("{stem}-throughput"), &rows, servers, Figure::Throughput);
         self.ratio_plot(&format!("{stem}-cpu"), &rows, servers, Figure::Cpu);
         self.latency_plot(&format!("{stem}-latency"), &rows, servers, names);
