@@ -102,6 +102,7 @@ impl Bench<'_> {
             other => other,
         };
         let parent_cversion = parent.state.cversion.wrapping_add(1);
+        self.check_room(full_path.len() + data_len + acl.len())?;
         self.ops.push(OpRef::Create { path: full_path, data: create.data, acl, owner: kind.owner(), parent_cversion });
         self.charge_quota(full_path, 1, data_len as i64);
         let parent_state = NodeState { cversion: parent_cversion, children: parent.state.children + 1, ..parent.state };

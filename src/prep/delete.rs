@@ -32,6 +32,7 @@ impl Bench<'_> {
         if node.state.children > 0 {
             return Err(ErrorCode::NotEmpty);
         }
+        self.check_room(node_path.len())?;
         self.ops.push(OpRef::Delete { path: node_path });
         self.mark_deleted(node_path, &node, parent_path, &parent);
         Ok(())

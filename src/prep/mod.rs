@@ -15,6 +15,8 @@ mod set;
 #[cfg(test)]
 pub(crate) mod test_bench;
 #[cfg(test)]
+mod test_bounds;
+#[cfg(test)]
 mod test_equivalence;
 #[cfg(test)]
 mod test_precedence;
@@ -22,6 +24,7 @@ mod test_precedence;
 pub(crate) mod test_requests;
 
 use crate::base::ids::{SessionId, Zxid};
+use crate::base::limits::{FRAME_BYTES_DEFAULT, RECORD_BYTES_MAX};
 use crate::base::time::MonoMs;
 use crate::invariant;
 use crate::model::acl::Identity;
@@ -63,6 +66,13 @@ pub struct Asker<'a> {
     pub resolve: &'a ResolveAcl<'a>,
 }
 
+/// Bytes that resolving may add to the ACL lists of one request.
+const EXPANDED_BYTES_MAX: usize = FRAME_BYTES_DEFAULT;
+/// At least what a record needs besides its changes, and for each change besides its texts (a test of the keeper holds the log to it).
+pub(crate) const TXN_HEAD_BYTES: usize = 64;
+/// See [`TXN_HEAD_BYTES`].
+pub(crate) const OP_BYTES: usize = 64;
+
 /// Why a request makes no transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -100,6 +110,8 @@ pub struct Prep {
     path: Vec<u8>,
     /// The ACL list being resolved, reused.
     acl: Vec<u8>,
+    /// Bytes that resolving has added to the lists of the request being judged.
+    expanded_bytes: usize,
 }
 
 /// One judgement under way.
@@ -122,6 +134,7 @@ impl Prep {
             closing_order: VecDeque::new(),
             path: Vec::new(),
             acl: Vec::new(),
+            expanded_bytes: 0,
         }
     }
 
@@ -212,7 +225,8 @@ impl Prep {
         self.closing_order.clear();
     }
 
-    fn begin(&self, zxid: Zxid, ops: &mut OpBuf) {
+    fn begin(&mut self, zxid: Zxid, ops: &mut OpBuf) {
+        self.expanded_bytes = 0;
         let newest = self.pending.newest_zxid().max(self.closing_order.back().map(|(zxid, _)| *zxid));
         invariant!(newest.is_none_or(|newest| newest < zxid), "judged {zxid} after {newest:?}");
         ops.clear();
@@ -266,8 +280,14 @@ impl Bench<'_> {
         }
     }
 
+    /// Whether a change with so many bytes of texts still fits the transaction: small operations grow when they are logged.
+    fn check_room(&self, text_bytes: usize) -> Result<(), ErrorCode> {
+        let bytes = TXN_HEAD_BYTES + (self.ops.len() + 1) * OP_BYTES + self.ops.payload_len() + text_bytes;
+        if bytes > RECORD_BYTES_MAX { Err(ErrorCode::MarshallingError) } else { Ok(()) }
+    }
+
     fn put(&mut self, path: &[u8], look: &Look, state: NodeState, acl: Option<&[u8]>) {
-        self.prep.pending.put(self.tree, self.zxid, path, look, state, acl);
+        self.prep.pending.put(self.zxid, path, look, state, acl);
     }
 }
 
@@ -281,7 +301,15 @@ fn resolved(prep: &mut Prep, asker: &Asker<'_>, list: Option<&[u8]>) -> Result<V
     let mut out = std::mem::take(&mut prep.acl);
     out.clear();
     match (asker.resolve)(list, &mut out) {
-        Ok(()) => Ok(out),
+        Ok(()) => {
+            // One list's growth is bounded where it is resolved; a multi has thousands of lists.
+            prep.expanded_bytes += out.len().saturating_sub(list.map_or(0, <[u8]>::len));
+            if prep.expanded_bytes > EXPANDED_BYTES_MAX {
+                prep.acl = out;
+                return Err(ErrorCode::InvalidAcl);
+            }
+            Ok(out)
+        }
         Err(code) => {
             prep.acl = out;
             Err(code)

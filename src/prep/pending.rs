@@ -59,7 +59,9 @@ struct Entry {
     /// The last outstanding transaction that touched the path.
     zxid: Zxid,
     path: Vec<u8>,
-    /// List in wire form.
+    /// Whose list it has: that of a node of the tree, which lives as long as no later entry says otherwise, or its own.
+    inherits: Option<NodeId>,
+    /// Its own list in wire form, checked by the resolver.
     acl: Vec<u8>,
     state: NodeState,
 }
@@ -69,8 +71,20 @@ struct Entry {
 struct Undo {
     slot: u32,
     /// `None` when the multi made the entry.
-    was: Option<(Zxid, NodeState, Vec<u8>)>,
+    was: Option<Former>,
 }
+
+/// An entry before a multi changed it.
+#[derive(Debug)]
+struct Former {
+    zxid: Zxid,
+    state: NodeState,
+    /// `None` if the change kept the list: a parent with a long one may be touched thousands of times.
+    acl: Option<(Option<NodeId>, Vec<u8>)>,
+}
+
+/// Bytes of a released entry's texts that are kept for the next one.
+const KEPT_BYTES_MAX: usize = 4096;
 
 /// See the module.
 #[derive(Debug)]
@@ -137,30 +151,28 @@ impl Pending {
     pub(super) fn permits(&self, tree: &Tree, look: &Look, wanted: i32, identities: &[acl::Identity]) -> bool {
         let list = match look.place {
             Place::Tree(node) => tree.acl(node),
-            Place::Overlay(slot) => {
-                AclList::parse(&self.entries[slot as usize].acl).expect("an entry's list comes from the tree or from the resolver")
-            }
+            Place::Overlay(slot) => self.entries[slot as usize].list(tree),
             Place::Nowhere => return false,
         };
         acl::permits(list, wanted, identities)
     }
 
     /// Gives `path`, found as `look`, a new state as of transaction `zxid`; `acl` of `None` keeps the list.
-    pub(super) fn put(&mut self, tree: &Tree, zxid: Zxid, path: &[u8], look: &Look, state: NodeState, acl: Option<&[u8]>) {
+    pub(super) fn put(&mut self, zxid: Zxid, path: &[u8], look: &Look, state: NodeState, acl: Option<&[u8]>) {
         let slot = match look.place {
             Place::Overlay(slot) => {
-                self.remember(slot);
+                self.remember(slot, acl.is_some());
                 slot
             }
             Place::Tree(_) | Place::Nowhere => self.insert(look.hash, path),
         };
         let entry = &mut self.entries[slot as usize];
         if let Some(list) = acl {
+            entry.inherits = None;
             entry.acl.clear();
             entry.acl.extend_from_slice(list);
         } else if let Place::Tree(node) = look.place {
-            entry.acl.clear();
-            entry.acl.extend_from_slice(tree.acl(node).bytes());
+            entry.inherits = Some(node);
         }
         if entry.zxid != zxid {
             entry.zxid = zxid;
@@ -193,6 +205,7 @@ impl Pending {
         entry.hash = hash;
         entry.path.clear();
         entry.path.extend_from_slice(path);
+        entry.inherits = None;
         entry.acl.clear();
         let entries = &self.entries;
         self.index.insert_unique(hash, slot, |slot| entries[*slot as usize].hash);
@@ -202,10 +215,12 @@ impl Pending {
         slot
     }
 
-    fn remember(&mut self, slot: u32) {
+    fn remember(&mut self, slot: u32, acl_changes: bool) {
         if self.recording_from.is_some() {
-            let entry = &self.entries[slot as usize];
-            self.undo.push(Undo { slot, was: Some((entry.zxid, entry.state, entry.acl.clone())) });
+            let entry = &mut self.entries[slot as usize];
+            // Taken, not copied: what changes the list writes another one.
+            let acl = acl_changes.then(|| (entry.inherits, std::mem::take(&mut entry.acl)));
+            self.undo.push(Undo { slot, was: Some(Former { zxid: entry.zxid, state: entry.state, acl }) });
         }
     }
 
@@ -213,6 +228,11 @@ impl Pending {
         self.set_state(slot, NodeState::default());
         let entry = &mut self.entries[slot as usize];
         entry.zxid = Zxid::ZERO;
+        for text in [&mut entry.acl, &mut entry.path] {
+            if text.capacity() > KEPT_BYTES_MAX {
+                *text = Vec::new();
+            }
+        }
         match self.index.find_entry(entry.hash, |other| *other == slot) {
             Ok(found) => drop(found.remove()),
             Err(_) => crate::base::check::broken(format_args!("a released overlay entry isn't in the index")),
@@ -243,11 +263,13 @@ impl Pending {
         while let Some(undo) = self.undo.pop() {
             match undo.was {
                 None => self.release(undo.slot),
-                Some((zxid, state, list)) => {
+                Some(Former { zxid, state, acl }) => {
                     self.set_state(undo.slot, state);
                     let entry = &mut self.entries[undo.slot as usize];
                     entry.zxid = zxid;
-                    entry.acl = list;
+                    if let Some((inherits, list)) = acl {
+                        (entry.inherits, entry.acl) = (inherits, list);
+                    }
                 }
             }
         }
@@ -281,13 +303,26 @@ impl Pending {
         }
     }
 
+    /// Memory of all lists of its own, of failed multis too.
+    #[cfg(test)]
+    pub(super) fn acl_bytes(&self) -> usize {
+        let undone = self.undo.iter().filter_map(|undo| undo.was.as_ref()?.acl.as_ref()).map(|(_, list)| list.capacity());
+        self.entries.iter().map(|entry| entry.acl.capacity()).chain(undone).sum()
+    }
+
     /// A picture of all entries that doesn't depend on slots, to compare before and after.
     #[cfg(test)]
-    pub(super) fn picture(&self) -> Vec<(Vec<u8>, Zxid, NodeState, Vec<u8>)> {
+    pub(super) fn picture(&self, tree: &Tree) -> Vec<(Vec<u8>, Zxid, NodeState, Vec<u8>)> {
         let live = self.index.iter().map(|slot| &self.entries[*slot as usize]);
-        let mut all: Vec<_> = live.map(|e| (e.path.clone(), e.zxid, e.state, e.acl.clone())).collect();
+        let mut all: Vec<_> = live.map(|e| (e.path.clone(), e.zxid, e.state, e.list(tree).bytes().to_vec())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+}
+
+impl Entry {
+    fn list<'a>(&'a self, tree: &'a Tree) -> AclList<'a> {
+        self.inherits.map_or(AclList::of_checked(&self.acl), |node| tree.acl(node))
     }
 }
 

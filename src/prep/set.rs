@@ -17,6 +17,7 @@ impl Bench<'_> {
         let more_bytes = data_len as i64 - node.state.data_len as i64;
         self.check_quota(node_path, 0, more_bytes)?;
         let version = next_version(self.current_version(node_path, &node), expected)?;
+        self.check_room(node_path.len() + data_len)?;
         self.ops.push(OpRef::SetData { path: node_path, data, version });
         self.charge_quota(node_path, 0, more_bytes);
         self.put(node_path, &node, NodeState { version, data_len, is_young: true, ..node.state }, None);
@@ -36,6 +37,7 @@ impl Bench<'_> {
         let node = self.look_existing(node_path)?;
         self.check_acl(asker, &node, perms::ADMIN)?;
         let aversion = next_version(node.state.aversion, expected)?;
+        self.check_room(node_path.len() + acl.len())?;
         self.ops.push(OpRef::SetAcl { path: node_path, acl, aversion });
         self.put(node_path, &node, NodeState { aversion, ..node.state }, Some(acl));
         Ok(())

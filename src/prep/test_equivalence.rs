@@ -74,10 +74,10 @@ proptest! {
                 Ask::Multi(mut list) => { list.push(Ask::Check { path: "/never", version: 0 }); Ask::Multi(list) }
                 single => Ask::Multi(vec![single, Ask::Check { path: "/never", version: 0 }]),
             };
-            let (picture, quota) = (world.prep.pending.picture(), format!("{:?}", world.prep.quota.picture()));
+            let (picture, quota) = (world.prep.pending.picture(&world.tree), format!("{:?}", world.prep.quota.picture()));
             let judged = world.judge(&poisoned.request());
             prop_assert!(judged.is_err());
-            prop_assert_eq!(picture, world.prep.pending.picture());
+            prop_assert_eq!(picture, world.prep.pending.picture(&world.tree));
             prop_assert_eq!(quota, format!("{:?}", world.prep.quota.picture()));
         }
         world.apply_all();

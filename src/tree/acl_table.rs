@@ -85,7 +85,8 @@ impl AclTable {
 
     /// The list of a number in use.
     pub(super) fn list(&self, number: u32) -> AclList<'_> {
-        AclList::parse(&self.entries[number as usize].list).expect("every list was checked when it was interned")
+        // Checked when it was interned.
+        AclList::of_checked(&self.entries[number as usize].list)
     }
 
     /// Numbers in use with their lists, ascending.
