@@ -22,8 +22,12 @@ pub const WORD_BYTES: usize = 4;
 pub const CONN_OUTSTANDING_MAX: usize = 1000;
 /// Unsent reply bytes of one connection before its socket is no longer read.
 pub const CONN_UNSENT_SOFT_BYTES_MAX: usize = 4 << 20;
-/// Unsent bytes of one connection (replies and events) at which it is closed.
+/// Unsent bytes of one connection (replies and events) at which it is closed; on top of a single answer that was longer.
 pub const CONN_UNSENT_HARD_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the values and names in one answer; a longer one is refused. An answer may be as long as what a parent's children are called.
+pub const REPLY_BYTES_MAX: usize = 1 << 30;
+/// The same for a multiRead, which can name one large node thousands of times in a few bytes.
+pub const MULTI_READ_BYTES_MAX: usize = 64 << 20;
 /// Deepest path, in components; bounds every walk from a node to the root.
 pub const PATH_DEPTH_MAX: usize = FRAME_BYTES_MAX / 2;
 

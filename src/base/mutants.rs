@@ -30,6 +30,7 @@ pub struct Mutant {
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "ack-before-durable", what: "applies and answers what isn't durable yet" },
+    Mutant { name: "apply-misses-a-held-answer", what: "a write that is applied while a refusal before it waits is never answered" },
     Mutant { name: "auth-any-id-is-valid", what: "an ACL may name unknown schemes and invalid ids" },
     Mutant { name: "auth-everybody-is-super", what: "any digest credentials make a super user" },
     Mutant { name: "boot-trusts-snapshot-names", what: "a start builds upon a snapshot whose name may not be durable" },
@@ -83,6 +84,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "reply-before-watch", what: "the answer to a setData leaves before its watches fire" },
     Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
     Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
+    Mutant { name: "sessions-expire-unheard", what: "sessions time out while no client's socket is read" },
     Mutant { name: "snapshot-checksum-ignored", what: "a damaged chunk of a snapshot is loaded" },
     Mutant { name: "snapshot-old-image-dropped", what: "a changed node's old image is not written to the running snapshot" },
     Mutant { name: "snapshot-part-is-whole", what: "the first piece of a snapshot on its way counts as the whole of it" },

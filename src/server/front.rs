@@ -60,6 +60,8 @@ struct Conn {
     partial: Vec<u8>,
     outstanding: usize,
     unsent: usize,
+    /// How much may be unsent before it is closed.
+    unsent_max: usize,
     /// The keeper waits to hear that the client took what it was sent.
     report: bool,
     /// Since when the client takes nothing although something waits.
@@ -113,6 +115,7 @@ impl Front {
             partial: Vec::new(),
             outstanding: 0,
             unsent: 0,
+            unsent_max: CONN_UNSENT_HARD_BYTES_MAX,
             report: false,
             stuck_since: None,
         };
@@ -170,12 +173,18 @@ impl Front {
         } else if unsent < state.unsent || state.stuck_since.is_none() {
             state.stuck_since = Some(now);
         }
+        // One answer may be longer than all that a client may leave lying: it gets the time to take it, if it takes any.
+        if unsent <= CONN_UNSENT_SOFT_BYTES_MAX {
+            state.unsent_max = CONN_UNSENT_HARD_BYTES_MAX;
+        } else if state.unsent <= CONN_UNSENT_SOFT_BYTES_MAX {
+            state.unsent_max = state.unsent_max.max(unsent.saturating_add(CONN_UNSENT_HARD_BYTES_MAX));
+        }
         state.unsent = unsent;
         if state.report && unsent <= CONN_UNSENT_SOFT_BYTES_MAX {
             state.report = false;
             burst.items.push(Item::Ready { conn });
         }
-        if unsent > CONN_UNSENT_HARD_BYTES_MAX {
+        if unsent > state.unsent_max {
             return Verdict::Close(Some(format!("the client leaves {unsent} bytes of replies and events unread")));
         }
         if state.partial.is_empty() {

@@ -64,8 +64,6 @@ pub struct Client {
     prng: Prng,
     conn: usize,
     session: SessionId,
-    /// A connection for this session was left before its handshake was answered: whenever that arrives, it takes the session over.
-    has_rivals: bool,
     password: [u8; PASSWORD_BYTES],
     wrong_password: bool,
     short_form: bool,
@@ -92,7 +90,6 @@ impl Client {
             prng,
             conn: 0,
             session: SessionId::NONE,
-            has_rivals: false,
             password: [0; PASSWORD_BYTES],
             wrong_password: false,
             short_form: false,
@@ -158,7 +155,6 @@ impl Client {
 
     /// The connection is gone, or is left.
     pub fn hang_up(&mut self) {
-        self.has_rivals |= self.phase == Phase::Joining && self.session != SessionId::NONE;
         self.phase = Phase::Away;
         self.waiting.clear();
         self.inbox.clear();
@@ -212,7 +208,6 @@ impl Client {
         if self.session != SessionId::NONE && (connected.session != self.session || connected.password != self.password) {
             return Err(Checker::Sessions.says(&format!("{} asked for, {} given", self.session, connected.session)));
         }
-        self.has_rivals &= self.session == connected.session;
         (self.session, self.password, self.phase) = (connected.session, connected.password, Phase::Up);
         history.conns[self.conn].session = self.session;
         if !self.watches.is_empty() {
@@ -330,7 +325,6 @@ impl Client {
             op: frame.op,
             body: frame.body.clone(),
             identities: Rc::clone(&self.identities),
-            has_rivals: self.has_rivals,
             seen: self.seen,
             seen_by_anybody: history.seen_by_anybody,
             reply: None,

@@ -59,8 +59,6 @@ pub struct Asked {
     pub body: Vec<u8>,
     /// What the connection was known as.
     pub identities: Rc<Vec<Identity>>,
-    /// Another connection for its session was begun before and left unanswered.
-    pub has_rivals: bool,
     /// What the session had seen when it was sent.
     pub seen: Zxid,
     /// What anybody had seen when it was sent.

@@ -220,9 +220,8 @@ impl Replay {
             let told = || Checker::Sessions.says(&format!("{} was told that its session is gone", describe(history, idx)));
             return if closing { Ok(()) } else { Err(told()) };
         }
-        if reply.err == ErrorCode::SessionMoved.code() && asked.has_rivals {
-            coverage.hit("moved-to-rival");
-            return Ok(());
+        if reply.err == ErrorCode::SessionMoved.code() {
+            return Err(Checker::Sessions.says(&format!("{} was told that its session moved", describe(history, idx))));
         }
         let own = |range: &mut dyn Iterator<Item = (&(SessionId, i32), &Zxid)>| range.next().map(|(_, z)| *z);
         let before = own(&mut in_log.range((asked.session, 0)..(asked.session, asked.xid)).rev());

@@ -16,7 +16,7 @@ from session import OPEN, wire
 BROKEN = (raw.Closed, TimeoutError, OSError, wire.WireError)
 CONNECT_S, ANSWER_S = 2.0, 4.0
 BURSTS = (1, 1, 1, 1, 4, 8)
-EXPIRED, MOVED = -112, -118
+EXPIRED = -112
 
 
 class Field:
@@ -124,8 +124,6 @@ class Actor(threading.Thread):
         op.zxid, op.answered, op.err = reply.zxid, now, reply.err
         self.last_zxid = max(self.last_zxid, reply.zxid)
         self.history.sessions[self.key[0]].contact = op.invoked
-        if reply.err == MOVED:
-            raise raw.Closed("the session is elsewhere")
 
     def ping(self):
         sent = time.monotonic()

@@ -24,9 +24,6 @@ import collections
 from history import SHARED, WRITES
 
 SHOWN_MAX = 3
-# A server that was paused may find an attachment that its client has long given up, and so take the session from where it is now;
-# what is refused then is not carried out, and the client attaches again.
-MOVED = -118
 
 
 def judge(history, trees, refusals=()):
@@ -60,7 +57,7 @@ def summary(found):
 def errors(history, refusals):
     out = [("error", text) for text in history.trouble]
     for op in history.ops:
-        if op.err and op.err != MOVED and op.err not in refusals:
+        if op.err and op.err not in refusals:
             out.append(("error", f"{op.kind} {op.path} at server {op.server} was answered with {op.err}"))
     return out
 

@@ -174,7 +174,8 @@ impl Bare {
             match kind {
                 Kind::New => {
                     let Ok(connect) = decode_connect(frame) else { return Ok(false) };
-                    let connected = Connected { timeout_ms: connect.timeout_ms.unsigned_abs(), session: SessionId(number as i64), password: [0; 16] };
+                    let connected =
+                        Connected { timeout_ms: connect.timeout_ms.unsigned_abs(), session: SessionId(number as i64), password: [0; 16] };
                     write_connected(&mut self.out, &connected, connect.read_only);
                     kind = Kind::Client;
                 }

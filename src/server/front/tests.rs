@@ -73,6 +73,19 @@ fn a_word_is_taken_only_before_the_handshake() {
 }
 
 #[test]
+fn one_answer_may_be_longer_than_what_a_client_may_leave_lying() {
+    let (mut front, conn, mut burst) = front();
+    front.on_bytes(conn, &frame(&[0; 44]), &mut burst);
+    front.on_answered(conn, 0, Then::SessionUp, 0, NOW, &mut burst);
+    let long = 3 * CONN_UNSENT_HARD_BYTES_MAX;
+    assert_eq!(front.on_answered(conn, 0, Then::Report, long, NOW, &mut burst), Verdict::Pause);
+    assert_eq!(front.on_unsent(conn, long + 1000, NOW, &mut burst), Verdict::Pause, "an event came behind it");
+    assert!(matches!(front.on_unsent(conn, long + CONN_UNSENT_HARD_BYTES_MAX + 1, NOW, &mut burst), Verdict::Close(Some(_))));
+    assert_eq!(front.on_unsent(conn, 10, NOW, &mut burst), Verdict::Read);
+    assert_eq!(front.on_unsent(conn, CONN_UNSENT_SOFT_BYTES_MAX, NOW, &mut burst), Verdict::Read);
+}
+
+#[test]
 fn clients_that_never_ask_or_never_read_are_closed() {
     let (mut front, conn, mut burst) = front();
     let mut out = Vec::new();
@@ -86,5 +99,6 @@ fn clients_that_never_ask_or_never_read_are_closed() {
     out.clear();
     front.on_tick(MonoMs(40_000), &mut out);
     assert_eq!(out.len(), 1);
-    assert!(matches!(front.on_unsent(conn, CONN_UNSENT_HARD_BYTES_MAX + 1, NOW, &mut burst), Verdict::Close(Some(_))));
+    let more = 2 * CONN_UNSENT_HARD_BYTES_MAX;
+    assert!(matches!(front.on_unsent(conn, more, NOW, &mut burst), Verdict::Close(Some(_))));
 }

@@ -153,7 +153,7 @@ impl<M: BatchMemory> Keeper<M> {
             return None;
         }
         let timeout_ms = self.sessions.negotiate(timeout_ms);
-        self.sessions.renegotiate(session, timeout_ms, now.mono);
+        self.sessions.renegotiate(session, timeout_ms, self.session_clock.at(now.mono));
         Some(timeout_ms)
     }
 

@@ -4,6 +4,7 @@
 //! connection's queue, and everything behind it waits: reads as copies of their bytes, refused writes as the zxid at which
 //! they were judged. Connections are addressed by a dense index, which the watch table uses too.
 
+use super::replies::Answer;
 use crate::base::ids::{ConnId, SessionId, Zxid};
 use crate::base::time::MonoMs;
 use crate::invariant;
@@ -90,6 +91,13 @@ pub enum Waiting {
         /// For the latency figures.
         received_ns: u64,
     },
+    /// A write that was applied while something before it still waited: its answer as it was then.
+    Answered {
+        /// The head.
+        answer: Answer,
+        /// The whole frame.
+        frame: Box<[u8]>,
+    },
     /// A refused write: answered once everything that it was judged against is committed and applied.
     Refused {
         /// When it may be answered.
@@ -140,7 +148,7 @@ impl Waiting {
     pub fn due(&self) -> Option<Due> {
         match self {
             Waiting::Refused { due, .. } | Waiting::Sync { due, .. } | Waiting::Attach { due, .. } => Some(*due),
-            Waiting::Forwarded { .. } | Waiting::Write { .. } | Waiting::Later { .. } => None,
+            Waiting::Forwarded { .. } | Waiting::Write { .. } | Waiting::Answered { .. } | Waiting::Later { .. } => None,
         }
     }
 }
@@ -161,7 +169,7 @@ pub enum Refused {
     },
     /// One error whose header names no zxid, after which the connection is closed.
     Last(ErrorCode),
-    /// The session speaks through another server now: SESSIONMOVED, after which the connection is closed.
+    /// The session speaks through another server now: the connection is closed, without an answer.
     Moved,
     /// No answer: the connection is closed.
     HangUp,

@@ -24,7 +24,7 @@ impl<M: BatchMemory> Keeper<M> {
         let session = conn.session;
         conn.stats.last_cxid = i64::from(xid);
         conn.stats.last_op = Some(OpCode::from_wire(op).map_or("NA", OpCode::short_name));
-        self.sessions.touch(session, cx.now.mono);
+        self.sessions.touch(session, self.session_clock.at(cx.now.mono));
         self.heard_of(session);
         let Some(conn) = self.conns.get_mut(idx) else { return };
         if conn.congested {

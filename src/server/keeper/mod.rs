@@ -16,6 +16,7 @@ use crate::log::{DiskEffect, Log};
 use crate::model::membership_text::membership_text;
 use crate::model::ops::OpBuf;
 use crate::model::position::Identity;
+use crate::mutant;
 use crate::prep::{Prep, PrepOptions};
 use crate::server::config::Config;
 use crate::server::mail::{Burst, Item, Outboxes};
@@ -29,6 +30,7 @@ use crate::zab::Persisted;
 use conns::{Conns, Due};
 use ensemble::{Ensemble, EnsembleOptions};
 use hashbrown::HashMap;
+use session_clock::SessionClock;
 use snapshots::Snapshots;
 use stages::Stages;
 use stats::Stats;
@@ -42,6 +44,7 @@ mod intake;
 mod reads;
 mod replies;
 mod retention;
+mod session_clock;
 mod snapshots;
 mod stages;
 pub mod stats;
@@ -142,6 +145,7 @@ pub struct Keeper<M: BatchMemory> {
     tree: Tree,
     watches: Watches,
     sessions: Sessions,
+    session_clock: SessionClock,
     prep: Prep,
     log: Log<M>,
     conns: Conns,
@@ -214,6 +218,7 @@ impl<M: BatchMemory> Keeper<M> {
             options,
             tree,
             sessions,
+            session_clock: SessionClock::default(),
             log,
             conns: Conns::default(),
             joining: HashMap::new(),
@@ -262,7 +267,14 @@ impl<M: BatchMemory> Keeper<M> {
         self.log.submit(&mut cx.fx.disk);
         self.stages_take_in(cx.now);
         self.end_ensemble_turn(cx);
+        let hears = self.takes_more() || mutant!("sessions-expire-unheard");
+        self.session_clock.go(cx.now.mono, hears);
         self.look_for_fault(cx);
+    }
+
+    /// The time by which sessions time out.
+    fn session_now(&self, cx: &Cx<'_, M>) -> MonoMs {
+        self.session_clock.at(cx.now.mono)
     }
 
     /// Whether requests may be handed in; if not, the host leaves the sockets unread until a turn changes that.

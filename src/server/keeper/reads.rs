@@ -3,6 +3,7 @@
 use super::replies::Answer;
 use super::{Cx, Keeper, replies};
 use crate::auth;
+use crate::base::limits::{MULTI_READ_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::base::memory::BatchMemory;
 use crate::model::acl::{AclList, permits, perms};
 use crate::model::error_code::ErrorCode;
@@ -13,6 +14,7 @@ use crate::server::words::latency::Stage;
 use crate::tree::{NodeId, Tree};
 use crate::wire::client::decode::decode_request;
 use crate::wire::client::reply::Reply;
+use std::cell::Cell;
 
 /// Which nodes a connection may look at.
 pub(super) struct Eyes<'a> {
@@ -77,15 +79,25 @@ impl<M: BatchMemory> Keeper<M> {
         if let Some((path, mode)) = watch_of(request, found.is_ok(), found.as_ref().err().copied()) {
             self.watches.add(idx, path, mode);
         }
+        let mut fits = true;
         match found {
             Err(code) => replies::answer(conns, stats, cx, idx, Answer { err: Some(code), ..head }, |_| {}),
             Ok(node) => {
                 let who = Who { session, extended: &eyes };
-                replies::answer(conns, stats, cx, idx, head, |reply| who.write(reply, request, node));
+                let room = Room::of(request);
+                fits = replies::answer_if_it_fits(conns, stats, cx, idx, head, |reply| who.write(reply, request, node, &room));
+                if !fits {
+                    let head = Answer { err: Some(ErrorCode::MarshallingError), ..head };
+                    replies::answer(conns, stats, cx, idx, head, |_| {});
+                }
             }
         }
         if let Some(conn) = self.conns.get_mut(idx) {
             conn.identities = identities;
+        }
+        if !fits {
+            let bytes = Room::bytes(request);
+            self.complain(cx, &format!("session {session} asked for more than {bytes} bytes in one answer: refused (MARSHALLINGERROR)"));
         }
     }
 }
@@ -131,8 +143,43 @@ struct Who<'a> {
     extended: &'a Eyes<'a>,
 }
 
+/// What an answer may still take. Counted before it is written: no request may fill the memory, and no answer may outgrow what its length
+/// on the wire can say.
+struct Room {
+    left: Cell<Option<usize>>,
+}
+
+impl Room {
+    fn of(request: &Request<'_>) -> Room {
+        Room { left: Cell::new(Some(Room::bytes(request))) }
+    }
+
+    fn bytes(request: &Request<'_>) -> usize {
+        if matches!(request, Request::MultiRead(_)) { MULTI_READ_BYTES_MAX } else { REPLY_BYTES_MAX }
+    }
+
+    /// Whether there is room for a text or a value of so many bytes, and all before it.
+    fn take(&self, bytes: usize) -> bool {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(TEXT_OVERHEAD_BYTES + bytes)));
+        self.left.get().is_some()
+    }
+
+    /// As many of the texts as there is room for.
+    fn take_all<'t>(&self, texts: impl Iterator<Item = &'t [u8]>) -> impl Iterator<Item = &'t [u8]> {
+        texts.take_while(|text| self.take(text.len()))
+    }
+
+    fn sufficed(&self) -> bool {
+        self.left.get().is_some()
+    }
+}
+
+/// What stands around a text or a value in an answer, at most: lengths, a result's header, a stat.
+const TEXT_OVERHEAD_BYTES: usize = 96;
+
 impl Who<'_> {
-    fn write(&self, reply: &mut Reply<'_>, request: &Request<'_>, node: NodeId) {
+    /// False if there isn't room for all of it; what was written then means nothing.
+    fn write(&self, reply: &mut Reply<'_>, request: &Request<'_>, node: NodeId, room: &Room) -> bool {
         let tree = self.extended.tree;
         match request {
             Request::Exists { .. } => {
@@ -142,10 +189,10 @@ impl Who<'_> {
                 reply.put_buffer(tree.data(node)).put_stat(&tree.stat(node));
             }
             Request::GetChildren { .. } => {
-                reply.put_texts(tree.children(node));
+                reply.put_texts(room.take_all(tree.children(node)));
             }
             Request::GetChildren2 { .. } => {
-                reply.put_texts(tree.children(node)).put_stat(&tree.stat(node));
+                reply.put_texts(room.take_all(tree.children(node))).put_stat(&tree.stat(node));
             }
             Request::GetAllChildrenNumber { path } => {
                 // Asked by its other name, the empty path, ZooKeeper counts the root among its descendants.
@@ -161,17 +208,18 @@ impl Who<'_> {
                 }
                 reply.put_stat(&tree.stat(node));
             }
-            Request::GetEphemerals { prefix } => self.write_ephemerals(reply, prefix),
+            Request::GetEphemerals { prefix } => self.write_ephemerals(reply, prefix, room),
             Request::WhoAmI => {
                 reply.put_identities(&auth::who_am_i(self.extended.identities));
             }
-            Request::MultiRead(ops) => self.write_multi(reply, ops),
+            Request::MultiRead(ops) => self.write_multi(reply, ops, room),
             _ => {}
         }
+        room.sufficed()
     }
 
     /// The prefix is plain text; empty, blank or `/`, with blanks around it or without, means all (T50).
-    fn write_ephemerals(&self, reply: &mut Reply<'_>, prefix: &[u8]) {
+    fn write_ephemerals(&self, reply: &mut Reply<'_>, prefix: &[u8], room: &Room) {
         let tree = self.extended.tree;
         let all = matches!(java_trim(prefix), b"" | b"/");
         let mut paths = Vec::new();
@@ -179,6 +227,9 @@ impl Who<'_> {
             let mut path = Vec::new();
             tree.path_of(node, &mut path);
             if all || path.starts_with(prefix) {
+                if !room.take(path.len()) {
+                    return;
+                }
                 paths.push(path);
             }
         }
@@ -187,13 +238,22 @@ impl Who<'_> {
     }
 
     /// Every operation stands alone, errors in their places; watch flags count for nothing.
-    fn write_multi(&self, reply: &mut Reply<'_>, ops: &[Request<'_>]) {
+    fn write_multi(&self, reply: &mut Reply<'_>, ops: &[Request<'_>], room: &Room) {
         let tree = self.extended.tree;
         for op in ops {
             match (op, find(self.extended, op)) {
                 (_, Err(code)) => reply.put_multi_error(Some(code)),
-                (Request::GetData { .. }, Ok(node)) => reply.put_multi_data(tree.data(node), &tree.stat(node)),
-                (_, Ok(node)) => reply.put_multi_children(tree.children(node)),
+                (Request::GetData { .. }, Ok(node)) => {
+                    let data = tree.data(node);
+                    if !room.take(data.map_or(0, <[u8]>::len)) {
+                        return;
+                    }
+                    reply.put_multi_data(data, &tree.stat(node));
+                }
+                (_, Ok(node)) => reply.put_multi_children(room.take_all(tree.children(node))),
+            }
+            if !room.sufficed() {
+                return;
             }
         }
         reply.put_multi_end();

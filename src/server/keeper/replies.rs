@@ -19,18 +19,18 @@ use crate::wire::client::reply::{Reply, write_sasl_failed};
 pub(super) const NO_ZXID: Zxid = Zxid(u64::MAX);
 
 /// The head of an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer {
     /// The client's number.
-    pub(super) xid: i32,
+    pub xid: i32,
     /// What the header says the server has applied.
-    pub(super) zxid: Zxid,
+    pub zxid: Zxid,
     /// The error, if it is one.
-    pub(super) err: Option<ErrorCode>,
+    pub err: Option<ErrorCode>,
     /// When the request was read.
-    pub(super) received_ns: u64,
+    pub received_ns: u64,
     /// What follows for the connection.
-    pub(super) then: Then,
+    pub then: Then,
 }
 
 impl Answer {
@@ -74,15 +74,63 @@ pub(super) fn answer<M: BatchMemory>(
     answer: Answer,
     body: impl FnOnce(&mut Reply<'_>),
 ) {
-    let Some(conn) = conns.get_mut(idx) else { return };
-    if conn.phase == Phase::Closing {
-        return;
-    }
+    send(conns, stats, cx, idx, answer, |out| {
+        let mut reply = Reply::begin(out, answer.xid, answer.zxid, answer.err);
+        body(&mut reply);
+        reply.finish();
+        true
+    });
+}
+
+/// As [`answer`]; nothing is sent if `body` says false, because the answer would be too long.
+pub(super) fn answer_if_it_fits<M: BatchMemory>(
+    conns: &mut Conns,
+    stats: &mut Stats,
+    cx: &mut Cx<'_, M>,
+    idx: u32,
+    answer: Answer,
+    body: impl FnOnce(&mut Reply<'_>) -> bool,
+) -> bool {
+    send(conns, stats, cx, idx, answer, |out| {
+        let mut reply = Reply::begin(out, answer.xid, answer.zxid, answer.err);
+        let fits = body(&mut reply);
+        if fits {
+            reply.finish();
+        }
+        fits
+    })
+}
+
+/// Sends an answer that was encoded before its turn.
+pub(super) fn answer_encoded<M: BatchMemory>(
+    conns: &mut Conns,
+    stats: &mut Stats,
+    cx: &mut Cx<'_, M>,
+    idx: u32,
+    answer: Answer,
+    frame: &[u8],
+) {
+    send(conns, stats, cx, idx, answer, |out| {
+        out.extend_from_slice(frame);
+        true
+    });
+}
+
+#[inline]
+fn send<M: BatchMemory>(
+    conns: &mut Conns,
+    stats: &mut Stats,
+    cx: &mut Cx<'_, M>,
+    idx: u32,
+    answer: Answer,
+    write: impl FnOnce(&mut Vec<u8>) -> bool,
+) -> bool {
+    let Some(conn) = conns.get_mut(idx).filter(|conn| conn.phase != Phase::Closing) else { return true };
     let outbox = cx.fx.outboxes.of(conn.id.front());
     let from = outbox.bytes.len();
-    let mut reply = Reply::begin(&mut outbox.bytes, answer.xid, answer.zxid, answer.err);
-    body(&mut reply);
-    reply.finish();
+    if !write(&mut outbox.bytes) {
+        return false;
+    }
     let len = outbox.bytes.len() - from;
     let then = if answer.then == Then::Keep && is_too_much(conn, stats.turns, len) { Then::Report } else { answer.then };
     outbox.book(conn.id, from, 1, then);
@@ -95,6 +143,7 @@ pub(super) fn answer<M: BatchMemory>(
     conn.stats.answer(latency, shown, cx.now.mono.0);
     stats.answer(latency);
     stats.respond(len as u64);
+    true
 }
 
 /// Sends the answer to a SASL step that can't succeed, and closes.

@@ -88,7 +88,7 @@ impl<M: BatchMemory> Keeper<M> {
         let mut expired = Vec::new();
         // Learners report at each half tick whom they heard of: a session may have been heard in time although the word of it isn't here.
         let report_ms = if self.ensemble.is_some() { u64::from(self.options.words.tick_ms()) } else { 0 };
-        self.sessions.expire(MonoMs(cx.now.mono.0.saturating_sub(report_ms)), &mut expired);
+        self.sessions.expire(MonoMs(self.session_now(cx).0.saturating_sub(report_ms)), &mut expired);
         for session in expired {
             if self.prep.is_closing(session) || self.log.fault().is_some() {
                 continue;

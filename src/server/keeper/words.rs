@@ -343,7 +343,8 @@ impl<M: BatchMemory> Keeper<M> {
 
     /// A connection is due with its session, or, without one, when its time to set one up is over.
     fn dump(&self, out: &mut Vec<u8>, now: Now) {
-        let wall = |at: MonoMs| now.wall_ms.saturating_add_unsigned(at.0).saturating_sub_unsigned(now.mono.0);
+        let session_now = self.session_clock.at(now.mono);
+        let wall = |at: MonoMs| now.wall_ms.saturating_add_unsigned(at.0).saturating_sub_unsigned(session_now.0);
         let sessions: Vec<_> =
             self.sessions.deadlines().map(|(at, items)| Deadline { wall_ms: wall(at), items: items.collect() }).collect();
         let mut owners: Vec<_> = self.tree.sessions_with_ephemerals().map(|(session, _)| session).collect();

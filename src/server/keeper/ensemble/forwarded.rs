@@ -101,7 +101,7 @@ impl<M: BatchMemory> Keeper<M> {
         if !self.is_owner(session, peer) {
             return Err(ForwardOutcome::Moved);
         }
-        self.sessions.touch(session, cx.now.mono);
+        self.sessions.touch(session, self.session_now(cx));
         let Some(op) = OpCode::from_wire(op).filter(|op| op.is_write()) else {
             return Err(ForwardOutcome::Last(ErrorCode::Unimplemented));
         };
@@ -193,10 +193,11 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     pub(super) fn on_touched(&mut self, cx: &mut Cx<'_, M>, bytes: &[u8]) {
+        let now = self.session_now(cx);
         for chunk in bytes.chunks_exact(8) {
             let mut id = [0; 8];
             id.copy_from_slice(chunk);
-            self.sessions.touch(SessionId(i64::from_le_bytes(id)), cx.now.mono);
+            self.sessions.touch(SessionId(i64::from_le_bytes(id)), now);
         }
     }
 

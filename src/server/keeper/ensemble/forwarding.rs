@@ -12,7 +12,7 @@ use crate::model::op_code::OpCode;
 use crate::model::peer::{Lane, Message};
 use crate::model::txn::PASSWORD_BYTES;
 use crate::mutant;
-use crate::server::keeper::conns::{Asked, Due, Refused, Waiting, WriteKind};
+use crate::server::keeper::conns::{Asked, Due, Phase, Refused, Waiting, WriteKind};
 use crate::server::keeper::{Cx, Gate};
 use crate::server::peer_mail::LinkId;
 use crate::wire::peer as wire;
@@ -145,6 +145,11 @@ impl<M: BatchMemory> Keeper<M> {
             return;
         }
         *next_report = cx.now.mono.plus(half_tick_ms);
+        if self.session_clock.stands() {
+            // Nobody is listened to here, and the leader's clock goes on: who is connected counts as heard.
+            let served = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Ready && conn.local.is_none());
+            touched.extend(served.map(|(_, conn)| conn.session));
+        }
         if touched.is_empty() || mutant!("ensemble-touch-lost") {
             return;
         }
@@ -186,6 +191,8 @@ impl<M: BatchMemory> Keeper<M> {
         };
         let Waiting::Forwarded { xid, asked, received_ns } = conn.queue[at].clone() else { return false };
         let judged = match verdict {
+            // A leader judges before it proposes, and says so before it sends the batch: what is applied here can't be judged now.
+            ForwardVerdict::Proposed { zxid } if zxid <= self.applied => None,
             ForwardVerdict::Proposed { zxid } => match asked {
                 Asked::Write(kind) => Some(Waiting::Write { zxid, xid, kind, received_ns }),
                 Asked::Sync(_) | Asked::Attach { .. } => None,

@@ -45,7 +45,7 @@ impl<M: BatchMemory> Keeper<M> {
         invariant!(self.applied == tail, "leading from {} although the history ends at {tail}", self.applied);
         self.proposed = tail;
         if !mutant!("ensemble-timers-go-on") {
-            self.sessions.restart_timers(cx.now.mono);
+            self.sessions.restart_timers(self.session_now(cx));
         }
         self.tree.restart_reap_clocks(cx.now.mono);
     }

@@ -123,6 +123,20 @@ fn zxids_that_clients_have_seen_are_signed() {
 }
 
 #[test]
+fn many_looks_at_a_large_node_in_one_request_are_refused() {
+    const MARSHALLING: i32 = -5;
+    let mut bench = Bench::new();
+    let conn = bench.client();
+    let data = vec![7; 900_000];
+    bench.must(conn, &create("/large", 0));
+    bench.must(conn, &Request::SetData { path: b"/large", data: Some(&data), version: -1 });
+    let look = Request::GetData { path: b"/large", watch: false };
+    let answer = bench.ask_all(conn, &[Request::MultiRead(vec![look.clone(); 2200]), Request::Ping]);
+    assert!(matches!(&answer[..], [Seen::Reply(1, _, MARSHALLING, body), Seen::Reply(2, _, 0, _)] if body.is_empty()), "{answer:.80?}");
+    assert_eq!(bench.notes("more than 67108864 bytes in one answer").len(), 1);
+}
+
+#[test]
 fn large_answers_wait_until_the_client_takes_them() {
     let mut bench = Bench::new();
     let conn = bench.client();

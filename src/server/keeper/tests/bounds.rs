@@ -2,9 +2,14 @@
 
 use super::bench::{Bench, create};
 use super::cluster::{Cluster, link};
-use crate::base::ids::{SessionId, Zxid};
+use crate::base::ids::{ConnId, ServerId, SessionId, Zxid};
+use crate::log::record::record_bytes_bound;
+use crate::model::ops::OpBuf;
 use crate::model::peer::{Lane, Message};
 use crate::model::position::Identity;
+use crate::model::request::Request;
+use crate::model::txn::OpRef;
+use crate::prep::{OP_BYTES, TXN_HEAD_BYTES};
 use crate::server::mail::Item;
 use crate::server::peer_mail::PeerItem;
 use crate::wire::client::client_side::{put_request, request_op};
@@ -40,6 +45,81 @@ fn forwarded_writes_wait_while_nothing_commits_and_are_not_refused() {
     assert_eq!(answers, (1..=WRITES).map(|xid| format!("reply {xid} err 0")).collect::<Vec<_>>());
     c.run(200);
     c.same_trees();
+}
+
+/// What `prep` lets pass must fit the log: it counts with bounds of its own.
+#[test]
+fn prep_counts_no_less_than_the_log_for_every_change() {
+    let changes = [
+        OpRef::Create { path: b"/a", data: Some(b"x"), acl: b"acl", owner: 3, parent_cversion: 4 },
+        OpRef::SetData { path: b"/a", data: None, version: 1 },
+        OpRef::SetAcl { path: b"/a", acl: b"", aversion: 1 },
+        OpRef::Delete { path: b"/a" },
+    ];
+    for change in changes {
+        let mut ops = OpBuf::default();
+        for count in 0..50 {
+            let bound = TXN_HEAD_BYTES + count * OP_BYTES + ops.payload_len();
+            assert!(record_bytes_bound(&ops) <= bound, "{count} × {change:?}");
+            ops.push(change);
+        }
+    }
+}
+
+/// One write for each turn of the leader, as long as it would be handed any.
+fn crowd(c: &mut Cluster, leader: ServerId, conn: ConnId) {
+    for xid in 1..=200 {
+        if !c.nodes[&leader].keeper.takes_more() {
+            return;
+        }
+        let (mut bytes, request) = (Vec::new(), create("/a/n", 2));
+        put_request(&mut bytes, xid, &request);
+        let item = Item::Request { conn, xid, op: request_op(&request).wire(), body: 12..bytes.len() };
+        c.burst(leader, vec![item], bytes);
+        (0..2).for_each(|_| c.turn(leader, false));
+    }
+    panic!("the leader takes whatever comes");
+}
+
+#[test]
+fn a_quorum_that_stands_still_costs_nobody_a_session() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let (idle, idle_there) = (c.connect(leader, SessionId::NONE, &[0; 16]), c.connect(follower, SessionId::NONE, &[0; 16]));
+    let writer = c.connect(leader, SessionId::NONE, &[0; 16]);
+    assert_eq!(c.ask(leader, writer, &[create("/a", 0)]), ["reply 1 err 0"]);
+    c.nodes.iter_mut().filter(|(id, _)| **id != leader).for_each(|(_, n)| n.disk_hangs = true);
+    crowd(&mut c, leader, writer);
+    // No socket of the leader is read now: its clients' pings lie there.
+    c.run(9500);
+    assert!(!c.nodes[&leader].keeper.takes_more(), "the leader takes more");
+    c.nodes.values_mut().for_each(|n| n.disk_hangs = false);
+    c.run(200);
+    let look = Request::Exists { path: b"/a", watch: false };
+    assert_eq!(c.ask(leader, idle, std::slice::from_ref(&look)), ["reply 1 err 0"]);
+    assert_eq!(c.ask(follower, idle_there, std::slice::from_ref(&look)), ["reply 1 err 0"]);
+    // And whoever stays silent from here on is gone after its timeout.
+    c.run(9500);
+    assert_eq!((c.seen(leader, idle).last().unwrap().as_str(), c.nodes[&leader].keeper.sessions().count()), ("end", 0));
+}
+
+#[test]
+fn a_follower_that_stands_still_speaks_for_its_clients() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let (idle, writer) = (c.connect(follower, SessionId::NONE, &[0; 16]), c.connect(leader, SessionId::NONE, &[0; 16]));
+    assert_eq!(c.ask(leader, writer, &[create("/a", 0)]), ["reply 1 err 0"]);
+    c.nodes.get_mut(&follower).unwrap().disk_hangs = true;
+    for _ in 0..120 {
+        assert_eq!(c.ask(leader, writer, &[create("/a/n", 2)]), ["reply 1 err 0"]);
+    }
+    assert!(!c.nodes[&follower].keeper.takes_more(), "the follower holds {} batches", c.nodes[&follower].keeper.log.stats().held);
+    c.run(4000);
+    c.nodes.get_mut(&follower).unwrap().disk_hangs = false;
+    c.run(200);
+    assert_eq!(c.ask(follower, idle, &[Request::Exists { path: b"/a", watch: false }]), ["reply 1 err 0"]);
 }
 
 /// Here every request has waited since the clock began.
