@@ -314,6 +314,7 @@ impl Life {
         self.keeper.turn(&mut cx);
         self.keeper.tell_progress(&mut cx);
         self.note(agenda);
+        self.keeper.forgotten_answer().map_or(Ok(()), |what| Err(Checker::Liveness.says(&what)))?;
         history.ledger.committed(self.who.node, self.keeper.applied()).by(Checker::OneHistory)?;
         let mail = std::mem::take(&mut self.fx.peers);
         self.judge_mail(agenda, history, coverage, &mail)?;

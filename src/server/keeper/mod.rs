@@ -41,6 +41,7 @@ mod connect;
 pub mod conns;
 pub mod ensemble;
 mod intake;
+mod owed;
 mod reads;
 mod replies;
 mod retention;
