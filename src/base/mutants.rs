@@ -133,6 +133,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "zab-promises-to-older", what: "promises to a candidate with an older history" },
     Mutant { name: "zab-promises-twice", what: "promises an epoch that it promised already" },
     Mutant { name: "zab-pulses-fresh-after-pause", what: "what was heard before a pause of the process still counts" },
+    Mutant { name: "zab-repairing-follows-at-once", what: "a server whose metadata is lost doesn't listen for what it may have promised" },
     Mutant { name: "zab-repairing-votes", what: "a server that lacks what it acknowledged promises" },
     Mutant { name: "zab-round-is-an-old-one", what: "a round shares the number of messages that left before it was opened" },
     Mutant { name: "zab-stands-in-used-epoch", what: "a candidate asks for an epoch that was used already" },

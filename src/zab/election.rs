@@ -99,13 +99,17 @@ impl Zab {
         leading.filter(|(_, epoch, _)| *epoch >= bound).max_by_key(|l| l.1)
     }
 
-    /// Follows a leader of this epoch or a later one only. `None`: a wiped server that hasn't heard yet what it may have promised.
+    /// Follows a leader of this epoch or a later one only. `None`: a server without a current epoch (wiped, or its metadata is lost) that hasn't heard
+    /// yet what it may have promised.
     fn bound_epoch(&self) -> Option<u32> {
         let accepted = self.vault.wanted().accepted_epoch;
         if mutant!("zab-follows-older-epoch") {
             return Some(0);
         }
-        if self.standing() != Standing::Empty || !self.votes() || mutant!("zab-wiped-follows-at-once") {
+        let whole = self.vault.stored().current_epoch > 0 || self.standing() == Standing::Voter;
+        let lost_metadata = !whole && self.standing() == Standing::Repairing;
+        if whole || !self.votes() || mutant!("zab-wiped-follows-at-once") || (lost_metadata && mutant!("zab-repairing-follows-at-once")) {
+            // Whoever holds what it acknowledged, in part or whole, still knows what it promised; a founder never promised anything before.
             return Some(accepted);
         }
         if self.promised_to.is_some_and(|(_, epoch)| epoch == accepted) {
@@ -287,6 +291,11 @@ impl Zab {
             }
             Standing::Empty if !founding => {
                 format!("empty: waits for a leader, or for every voter to be heard without a history{whom}")
+            }
+            Standing::Repairing if self.vault.stored().current_epoch == 0 => {
+                format!(
+                    "doesn't know what it promised: waits until a majority without it has told what it accepted, and for a leader{whom}"
+                )
             }
             Standing::Repairing => format!("lacks something that it acknowledged: waits for a leader{whom}"),
             Standing::Empty | Standing::Voter => format!("waits for a quorum{whom}"),

@@ -2,7 +2,7 @@
 
 use super::world::{Event, World};
 use crate::base::ids::ServerId;
-use crate::zab::{Input, Role};
+use crate::zab::{Input, Persisted, Role};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How long faults last, ms.
@@ -172,7 +172,7 @@ impl World {
         self.at(self.time + ms, Event::Restart { id });
     }
 
-    /// The disk is lost, or the end of the log is; never of two servers at once, and not before all hold something.
+    /// The disk is lost, or the end of the log, or the epoch metadata; never of two servers at once, and not before all hold something.
     fn hurt(&mut self, id: ServerId) {
         let sound = |s: &super::world::Server| s.disk.persisted.current_epoch > 0 && !s.disk.persisted.repairing;
         if self.has_bootstrap_quorum() || !self.servers.iter().all(sound) {
@@ -180,19 +180,25 @@ impl World {
         }
         self.crash(id);
         let time = self.time;
-        let wiped = self.prng.chance(1, 2);
+        let harm = self.prng.index(3);
         let lost = self.prng.below(8) as usize;
-        self.trace(|| format!("{id:?} loses {}", if wiped { "its disk" } else { "its tail" }));
+        self.trace(|| format!("{id:?} loses {}", ["its disk", "its tail", "its metadata"][harm]));
         let server = self.server(id);
         server.hurt_at = Some(time);
-        if wiped {
-            server.disk = Default::default();
-        } else {
-            let disk = &mut server.disk;
-            disk.log.truncate(disk.log.len().saturating_sub(lost));
-            disk.durable = disk.log.len();
-            disk.committed = disk.committed.min(disk.end().zxid);
-            disk.persisted.repairing = true;
+        let disk = &mut server.disk;
+        match harm {
+            0 => *disk = Default::default(),
+            1 => {
+                disk.log.truncate(disk.log.len().saturating_sub(lost));
+                disk.durable = disk.log.len();
+                disk.committed = disk.committed.min(disk.end().zxid);
+                disk.persisted.repairing = true;
+            }
+            // As recovery leaves it: a promise beyond what batches carry is forgotten.
+            _ => {
+                let accepted_epoch = disk.end().zxid.epoch();
+                disk.persisted = Persisted { accepted_epoch, current_epoch: 0, repairing: true, ..disk.persisted };
+            }
         }
         let ms = self.prng.between(1, 1500);
         self.at(self.time + ms, Event::Restart { id });

@@ -284,6 +284,22 @@ fn a_wiped_server_follows_when_a_majority_without_it_has_told_what_it_accepted()
 }
 
 #[test]
+fn a_server_whose_metadata_is_lost_listens_before_it_follows_as_a_wiped_one_does() {
+    // The batches tell of epoch 3 only: a promise of epoch 4, to server 2, is forgotten.
+    let lost = Persisted { current_epoch: 0, repairing: true, ..persisted() };
+    let mut b = Bench::with(1, lost, at(3, 5, 1));
+    b.up(&[2, 3]);
+    assert_eq!(b.pass(SILENCE_MS * 3, &[(3, leading(3))]), [], "one of two others is no majority");
+    let two = Pulse { accepted_epoch: 4, stance: Stance::Leading { epoch: 4, established: false }, ..looking() };
+    let out = b.pass(200, &[(2, two), (3, leading(3))]);
+    assert_eq!(out, [role(Role::Following { leader: ServerId(2), epoch: 4, serving: false })]);
+    // Who lacks a part of its history only knows what it promised.
+    let mut b = Bench::with(1, Persisted { repairing: true, ..persisted() }, at(3, 5, 1));
+    b.up(&[2, 3]);
+    assert_eq!(b.pass(200, &[(3, leading(3))]), [role(Role::Following { leader: ServerId(3), epoch: 3, serving: false })]);
+}
+
+#[test]
 fn an_observer_never_stands_nor_promises() {
     let mut b = Bench::new(4);
     b.up(&[1, 2, 3]);
