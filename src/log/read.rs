@@ -10,10 +10,11 @@ use crate::log::batch::{BadHeader, HEADER_BYTES, Header, Identity, REPLICATED_BY
 use crate::log::effect::DiskEffect;
 use crate::log::meta::Meta;
 use crate::log::recover::is_live;
-use crate::log::segment::SEGMENT_HEADER_BYTES;
+use crate::log::segment::{LOG_DIR, SEGMENT_HEADER_BYTES};
 use crate::log::shard::ClosedSegment;
 use crate::log::writer::{Log, Pending};
 use crate::model::file::{Damage, FilePath, Files, Stored, Ticket};
+use crate::mutant;
 
 /// Bytes that are read at once while headers are looked for.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -29,6 +30,8 @@ pub enum ReadRequest {
         after: Identity,
         /// How much.
         bytes_max: usize,
+        /// The log knows that batches follow there: finding none is damage, not a question for something else.
+        known: bool,
         /// What the log knows of its files.
         books: Books,
     },
@@ -98,7 +101,8 @@ impl<M: BatchMemory> Log<M> {
     /// Asks for batches after `after`, which are durable here.
     pub fn read_batches(&mut self, after: Identity, bytes_max: usize, out: &mut Vec<DiskEffect<M>>) -> Ticket {
         let books = self.books();
-        self.read(ReadRequest::Batches { after, bytes_max, books }, out)
+        let known = self.knows(after) && self.reaches_back_to(after) && after.zxid < books.upto.zxid;
+        self.read(ReadRequest::Batches { after, bytes_max, known, books }, out)
     }
 
     /// Asks whether `at` is in the log, for positions before [`Log::oldest_known`].
@@ -141,7 +145,13 @@ impl<M: BatchMemory> Log<M> {
 #[must_use]
 pub fn serve_read(files: &dyn Files, request: &ReadRequest) -> ReadOutcome {
     match request {
-        ReadRequest::Batches { after, bytes_max, books } => batches(files, *after, (*bytes_max).min(ANSWER_BYTES_MAX), books),
+        ReadRequest::Batches { after, bytes_max, known, books } => {
+            match batches(files, *after, (*bytes_max).min(ANSWER_BYTES_MAX), books) {
+                // A block that reads as zeros or as something older looks like nothing at all.
+                ReadOutcome::Gone if *known && !mutant!("log-missing-is-gone") => ReadOutcome::Damaged(missing(*after, books)),
+                outcome => outcome,
+            }
+        }
         ReadRequest::Locate { at, books } => locate(files, *at, books).map_or_else(ReadOutcome::Damaged, ReadOutcome::Located),
         ReadRequest::File { path, offset, len } => match files.range(path, *offset, (*len).min(ANSWER_BYTES_MAX)) {
             Stored::Present(bytes) => ReadOutcome::Bytes(bytes),
@@ -149,6 +159,14 @@ pub fn serve_read(files: &dyn Files, request: &ReadRequest) -> ReadOutcome {
             Stored::Unreadable(damage) => ReadOutcome::Damaged(damage),
         },
     }
+}
+
+/// No batch follows `after`, in a log that goes on there: the segment in which it may have been.
+fn missing(after: Identity, books: &Books) -> Damage {
+    let near = books.segments.iter().filter(|s| s.last > after.zxid).min_by_key(|s| s.first);
+    let path = near.map_or_else(|| LOG_DIR.to_owned(), |s| s.path.name.clone());
+    let what = format!("the batch after {} isn't found, although this server was durable through {}", after.zxid, books.upto.zxid);
+    Damage { path, offset: 0, what }
 }
 
 fn batches(files: &dyn Files, after: Identity, bytes_max: usize, books: &Books) -> ReadOutcome {

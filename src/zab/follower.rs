@@ -35,6 +35,8 @@ pub(super) struct Following {
     seen_leading: bool,
     heard_at: MonoMs,
     progress_at: MonoMs,
+    /// Where it was told last to fetch ranges from.
+    fetches_after: Option<Identity>,
 }
 
 impl Following {
@@ -62,6 +64,7 @@ impl Zab {
             seen_leading,
             heard_at: self.now,
             progress_at: self.now,
+            fetches_after: None,
         });
         (self.settled, self.promised_to) = (false, None);
         self.vault.forget_vows();
@@ -128,6 +131,14 @@ impl Zab {
         let now = self.now;
         if let State::Following(f) = &mut self.state {
             f.progress_at = now;
+        }
+    }
+
+    /// The leader has ranges for this learner. Told so again at the same place, the fetch in between brought nothing.
+    pub(super) fn on_fetch(&mut self, after: Identity) {
+        let State::Following(f) = &mut self.state else { return };
+        if f.fetches_after.replace(after) != Some(after) {
+            self.on_progress_made();
         }
     }
 

@@ -361,12 +361,10 @@ impl Zab {
             }
             Message::Progress { committed, beat, confirmed, .. } => self.on_progress(committed, beat, confirmed, sink),
             Message::Ack { durable, beat, .. } => self.on_ack(peer, durable, beat, sink),
-            Message::Diff { .. }
-            | Message::Back { .. }
-            | Message::Fetch { .. }
-            | Message::Snapshot { .. }
-            | Message::Fetched { .. }
-            | Message::Piece { .. } => self.on_progress_made(),
+            Message::Fetch { after, .. } => self.on_fetch(after),
+            Message::Diff { .. } | Message::Back { .. } | Message::Snapshot { .. } | Message::Fetched { .. } | Message::Piece { .. } => {
+                self.on_progress_made()
+            }
             Message::Follow { .. } | Message::Forward { .. } | Message::Verdicts { .. } | Message::Touched { .. } => {}
             Message::FetchAsk { after, .. } => self.on_asked(peer, (after.zxid, 0)),
             Message::PieceAsk { at, offset, .. } => self.on_asked(peer, (at, offset)),

@@ -181,6 +181,21 @@ fn what_is_worn_is_named_and_never_sent() {
 }
 
 #[test]
+fn a_block_that_reads_as_nothing_is_damage_where_batches_are_known_to_follow() {
+    for shards in [1, 2] {
+        let (mut driver, chain) = grown(shards);
+        let name = "log/shard-0/0000000000000001.log";
+        driver.disk.content(name)[4096..8192].fill(0);
+        let ReadOutcome::Damaged(damage) = batches(&mut driver, Identity::default(), 1 << 20) else { panic!("no damage") };
+        assert!(damage.path.starts_with("log/shard-") && damage.what.contains("the batch after 0x0 isn't found"), "{damage}");
+        assert!(matches!(batches(&mut driver, chain[0].0, 1 << 20), ReadOutcome::Batches { more: false, .. }));
+        // What this log never held is no damage.
+        let phantom = Identity { checksum: 1, ..Identity::default() };
+        assert_eq!(batches(&mut driver, phantom, 1 << 20), ReadOutcome::Gone);
+    }
+}
+
+#[test]
 fn pieces_of_files_end_where_the_file_ends() {
     let mut driver = started(1);
     let path = FilePath::new(Volume::Data, "snapshots/x.snap");

@@ -101,6 +101,25 @@ fn a_learner_leaves_a_silent_leader_and_one_that_never_synchronises_it() {
 }
 
 #[test]
+fn being_sent_for_the_same_ranges_again_and_again_is_no_progress() {
+    let mut b = Bench::new(1);
+    b.follow();
+    let fetch = |b: &mut Bench, counter| b.hear(3, Message::Fetch { epoch: 4, after: at(3, counter, 1) });
+    for _ in 0..4 {
+        assert_eq!(fetch(&mut b, 5), []);
+        assert_eq!(b.pass(INIT_MS / 4, &[(3, leading(4))]), []);
+    }
+    assert_eq!(fetch(&mut b, 5), []);
+    assert_eq!(b.pass(PULSE_MS, &[(3, leading(4))]), [role(LOOKING), Output::Drop { peer: ServerId(3) }]);
+    let mut b = Bench::new(1);
+    b.follow();
+    for counter in 5..20 {
+        assert_eq!(fetch(&mut b, counter), []);
+        assert_eq!(b.pass(INIT_MS / 2, &[(3, leading(4))]), []);
+    }
+}
+
+#[test]
 fn pulses_sent_before_the_leader_led_do_not_end_the_relation() {
     let mut b = Bench::new(1);
     b.up(&[2, 3]);
