@@ -61,6 +61,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "link-frames-of-anyone", what: "a frame on a link is taken whoever says it sent it" },
     Mutant { name: "link-keeps-the-older", what: "a newer connection of a server leaves the older one up" },
     Mutant { name: "link-other-ensemble-fits", what: "a server with another ensemble's data is let in" },
+    Mutant { name: "log-ignores-snapshots-cluster", what: "a log of one cluster goes on from a snapshot of another" },
     Mutant { name: "log-missing-is-gone", what: "a batch that isn't found where one is known to be counts as never written" },
     Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
     Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },

@@ -17,6 +17,7 @@ use crate::log::recover::{Chain, Recovery, examine, follow, is_suspect, live_end
 use crate::log::scan::{Scan, scan};
 use crate::log::segment::LOG_DIR;
 use crate::log::start::next_start;
+use crate::log::whose::{Base, cluster_of};
 use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
 use crate::mutant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,30 +25,30 @@ use std::collections::{BTreeMap, BTreeSet};
 /// As [`crate::log::recover()`], but a case of damage gets a start too: the log is cut at its last good batch. [`Case::Foreign`] gets none: files of
 /// another cluster or a newer format are no damage; nor does a directory that can't be listed. `damages` still tells what was accepted.
 #[must_use]
-pub fn accept_loss<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
-    let recovery = examine(files, after, options, fresh);
+pub fn accept_loss<'a>(files: &'a dyn Files, base: impl Into<Base>, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let base = base.into();
+    let recovery = examine(files, &base, options, fresh);
     if !recovery.case.is_damage() || recovery.case == Case::Foreign {
         return recovery;
     }
-    accept(files, after, options, fresh, recovery)
+    accept(files, &base, options, fresh, recovery)
 }
 
 /// Gives a case of damage its start, unless a directory of the log can't be listed. A member says in its metadata, in the same step in which it cuts, that it has to be repaired.
 pub(super) fn accept<'a>(
     files: &'a dyn Files,
-    after: Identity,
+    base: &Base,
     options: &LogOptions,
     fresh: ClusterId,
     mut recovery: Recovery<'a>,
 ) -> Recovery<'a> {
     let mark = present(&read_mark(files).mark).copied();
-    let mut known = match read_meta(files).meta {
-        Stored::Present(meta) if recovery.case != Case::MetadataLost => meta,
-        Stored::Present(meta) => rebuilt(files, mark, meta.cluster, Some(&meta)),
-        Stored::Empty | Stored::Unreadable(_) => {
-            let cluster = guess_cluster(files, mark).unwrap_or(fresh);
-            rebuilt(files, mark, cluster, None)
-        }
+    let meta = read_meta(files).meta;
+    let meta = present(&meta);
+    let cluster = cluster_of(files, meta, mark, base).unwrap_or(fresh);
+    let mut known = match meta {
+        Some(meta) if recovery.case != Case::MetadataLost => Meta { cluster, ..meta.clone() },
+        meta => rebuilt(files, mark, cluster, meta, base),
     };
     if options.member && !mutant!("damage-treated-as-torn-tail") {
         known.repairing = true;
@@ -61,27 +62,18 @@ pub(super) fn accept<'a>(
         // What lies there can neither be put aside nor be kept from being replaced.
         return recovery;
     }
-    let chain = follow(&found, &known, after, &mut Vec::new());
+    let chain = follow(&found, &known, base.at, &mut Vec::new());
     let mut start = next_start(&found, options, &known, mark, chain.stands, &live_ends(&found, &chain));
     start.scripts.insert(0, set_aside(files, &found, &chain, start.log.meta.generation));
     recovery.tail = chain.stands.tail;
     recovery.start = Some(start);
-    recovery.take_chain(&chain, after, options);
+    recovery.take_chain(&chain, base.at, options);
     recovery
 }
 
-/// Whose files these are, when the metadata doesn't tell.
-pub(super) fn guess_cluster(files: &dyn Files, mark: Option<Mark>) -> Option<ClusterId> {
-    let found = scan(files, None);
-    let by_segment = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster)).next_back();
-    let by_batch = found.batches.last().map(|b| b.header.replicated.cluster);
-    // The history itself first: a mark that strayed here from another server would make every batch a stranger's.
-    by_batch.or(by_segment).or(mark.map(|m| m.cluster))
-}
-
 /// Metadata as far as the log itself shows it: each generation begins after the predecessor of its first batch and ends where a
-/// later one begins. The epochs are the highest that batches carry: a promise beyond them is forgotten.
-fn rebuilt(files: &dyn Files, mark: Option<Mark>, cluster: ClusterId, old: Option<&Meta>) -> Meta {
+/// later one begins. The epochs are the highest that batches, mark and snapshot carry: a promise beyond them is forgotten.
+fn rebuilt(files: &dyn Files, mark: Option<Mark>, cluster: ClusterId, old: Option<&Meta>, base: &Base) -> Meta {
     let found = scan(files, Some(cluster));
     let mut bounds: BTreeMap<u64, (Replicated, Identity)> = BTreeMap::new();
     for batch in &found.batches {
@@ -110,7 +102,8 @@ fn rebuilt(files: &dyn Files, mark: Option<Mark>, cluster: ClusterId, old: Optio
     let start = ended.first().map_or(start, |s| s.end);
     ended.reverse();
     let by_mark = mark.map(|m| m.durable.zxid.epoch());
-    let epoch = found.batches.iter().map(|b| b.header.replicated.last.epoch()).chain(by_mark).max().unwrap_or(0);
+    let epoch = found.batches.iter().map(|b| b.header.replicated.last.epoch()).chain(by_mark).chain([base.at.zxid.epoch()]);
+    let epoch = epoch.max().unwrap_or(0);
     let (accepted_epoch, current_epoch) = old.map_or((epoch, epoch), |m| (m.accepted_epoch.max(epoch), m.current_epoch.max(epoch)));
     let repairing = old.is_some_and(|m| m.repairing);
     Meta { cluster, accepted_epoch, current_epoch, repairing, generation, start, sequence: old.map_or(0, |m| m.sequence), ended }

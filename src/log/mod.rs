@@ -27,6 +27,7 @@ pub mod start;
 mod tests;
 mod unused;
 pub mod upkeep;
+pub mod whose;
 pub mod writer;
 
 pub use accept::accept_loss;
@@ -41,4 +42,5 @@ pub use receive::ReceiveError;
 pub use record::{Record, Records};
 pub use recover::{Recovery, recover};
 pub use start::Start;
+pub use whose::Base;
 pub use writer::Log;

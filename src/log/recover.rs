@@ -5,7 +5,7 @@
 //! replayed (the keeper), choosing the snapshot (`snapshot`). A member of an ensemble cuts damage away too and is repaired (`accept`).
 
 use crate::base::ids::{ClusterId, Zxid};
-use crate::log::accept::{accept, guess_cluster};
+use crate::log::accept::accept;
 use crate::log::batch::{BatchView, Header, Identity, Place};
 use crate::log::case::{Case, ChainEnd, Fact, Facts, decide};
 use crate::log::fields::is_newer_format;
@@ -14,6 +14,7 @@ use crate::log::meta::{Meta, MetaCopies, meta_path, read_meta};
 use crate::log::options::LogOptions;
 use crate::log::scan::{Finding, FindingKind, Found, NO_CLUSTER, Scan, scan};
 use crate::log::start::{End, Start, first_start, next_start};
+use crate::log::whose::{Base, cluster_of};
 use crate::model::file::{Damage, Files, Stored};
 use crate::mutant;
 
@@ -61,30 +62,32 @@ pub(super) struct Chain<'s, 'a> {
     pub(super) beyond: bool,
 }
 
-/// Reads the log. `after` is the position of the snapshot that was loaded (the default: none; with checksum 0 it fits any history),
-/// `fresh` the identity for a first start.
+/// Reads the log. `base` is the snapshot that was loaded, or its position alone, `fresh` the identity for a first start.
 #[must_use]
-pub fn recover<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
-    let recovery = examine(files, after, options, fresh);
+pub fn recover<'a>(files: &'a dyn Files, base: impl Into<Base>, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let base = base.into();
+    let recovery = examine(files, &base, options, fresh);
     let repairs = options.member && recovery.case.is_damage() && recovery.case != Case::Foreign && !mutant!("member-refuses-damage");
-    if repairs { accept(files, after, options, fresh, recovery) } else { recovery }
+    if repairs { accept(files, &base, options, fresh, recovery) } else { recovery }
 }
 
 /// As [`recover`], but damage gets no start whatever the server is.
-pub(super) fn examine<'a>(files: &'a dyn Files, after: Identity, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+pub(super) fn examine<'a>(files: &'a dyn Files, base: &Base, options: &LogOptions, fresh: ClusterId) -> Recovery<'a> {
+    let after = base.at;
     let copies = read_meta(files);
     let sectors = read_mark(files);
     let meta = present(&copies.meta);
     let mark = present(&sectors.mark).copied();
     // Without metadata the files still have to agree on whose they are.
-    let cluster = meta.map(|m| m.cluster).or_else(|| guess_cluster(files, mark));
+    let cluster = cluster_of(files, meta, mark, base);
+    let strange = base.contradiction(cluster);
     let found = scan(files, cluster);
-    let placeholder = Meta::first(fresh);
-    let known = meta.unwrap_or(&placeholder);
+    let known = &meta.map_or_else(|| Meta::first(fresh), |m| Meta { cluster: cluster.unwrap_or(m.cluster), ..m.clone() });
     let mut findings = found.findings.clone();
     let chain = follow(&found, known, after, &mut findings);
     let evidence = evidence(&chain.live, known, mark);
-    let facts = facts(&copies, &sectors, &found, &chain, &evidence, after, cluster);
+    let mut facts = facts(&copies, &sectors, &found, &chain, &evidence, base, cluster);
+    facts.foreign |= strange.is_some();
     let case = decide(&facts);
     note_copies(&copies, &sectors, &mut findings);
     let start = match case {
@@ -96,7 +99,7 @@ pub(super) fn examine<'a>(files: &'a dyn Files, after: Identity, options: &LogOp
         _ if case.is_damage() => None,
         _ => Some(next_start(&found, options, known, mark, chain.stands, &live_ends(&found, &chain))),
     };
-    let damages = if case.is_damage() { damages(case, &copies, &sectors, &found, &chain, &evidence) } else { Vec::new() };
+    let damages = if case.is_damage() { damages(case, &copies, &sectors, &found, &chain, &evidence, strange) } else { Vec::new() };
     let mut recovery = Recovery {
         case,
         damages,
@@ -287,10 +290,10 @@ fn facts(
     scan: &Scan<'_>,
     chain: &Chain<'_, '_>,
     evidence: &Evidence,
-    after: Identity,
+    base: &Base,
     cluster: Option<ClusterId>,
 ) -> Facts {
-    let after = after.zxid;
+    let after = base.at.zxid;
     let fact = |is_empty: bool, is_present: bool| match (is_empty, is_present) {
         (true, _) => Fact::Absent,
         (_, true) => Fact::Good,
@@ -316,8 +319,8 @@ fn facts(
             facts.meta = Fact::Lost;
         }
     }
-    // Before the identity was known nothing could be durable.
-    let unnamed = |m: &Mark| m.cluster == NO_CLUSTER && m.durable == Identity::default() && scan.batches.is_empty();
+    // Before the identity was known nothing could be durable, but what a snapshot holds.
+    let unnamed = |m: &Mark| m.cluster == NO_CLUSTER && m.durable.zxid <= after && scan.batches.is_empty();
     facts.foreign |= mark.is_some_and(|m| cluster.is_some_and(|c| c != m.cluster) && !unnamed(m));
     let newer = |damage: Option<&Damage>| damage.is_some_and(|d| is_newer_format(&d.what));
     facts.foreign |= newer(unreadable(&copies.meta)) || newer(unreadable(&sectors.mark)) || newer(copies.worn.as_ref());
@@ -349,6 +352,7 @@ fn damages(
     scan: &Scan<'_>,
     chain: &Chain<'_, '_>,
     evidence: &Evidence,
+    strange: Option<Damage>,
 ) -> Vec<Damage> {
     let at = |path: String, what: String| Damage { path, offset: 0, what };
     let stands = chain.stands.tail.zxid;
@@ -372,6 +376,7 @@ fn damages(
             _ => at(mark_path().name, "the durable mark is missing".to_owned()),
         }),
         Case::Foreign => {
+            all.extend(strange);
             all.extend(scan.findings.iter().filter(|f| f.kind == FindingKind::Foreign).map(|f| f.place.clone()));
             all.extend([unreadable(&copies.meta), unreadable(&sectors.mark), copies.worn.as_ref()].into_iter().flatten().cloned());
             if all.is_empty() {

@@ -10,7 +10,7 @@ use super::script::run_script;
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::{ClusterId, Zxid};
 use crate::base::limits::SHARDS_MAX;
-use crate::log::{self, Case, Identity, LogOptions};
+use crate::log::{self, Base, Case, LogOptions};
 use crate::model::file::{Damage, FileOp, Script};
 use crate::snapshot::choose_newest_good;
 use std::path::Path;
@@ -78,12 +78,12 @@ fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>) -> Result<
     let choice = choose_newest_good(&files)
         .map_err(|damage| FatalError::new(Fatal::Damage, format!("the snapshots can't be listed: {damage}. Restore a backup")))?;
     lines.extend(choice.damaged.iter().map(|damage| format!("damaged snapshot, passed over: {damage}")));
-    let after = choice.newest_good.map_or_else(Identity::default, |(path, summary)| {
+    let base = choice.newest_good.map_or_else(Base::default, |(path, summary)| {
         lines.push(format!("newest good snapshot: {path}, zxid {}", summary.head.zxid));
-        summary.head.identity()
+        Base { at: summary.head.identity(), of: Some((summary.head.cluster, path)) }
     });
     let fresh = ClusterId((u128::from(entropy()) << 64) | u128::from(entropy()));
-    let recovery = log::accept_loss(&files, after, options, fresh);
+    let recovery = log::accept_loss(&files, base, options, fresh);
     let (case, evidence, end) = (recovery.case, recovery.evidence, recovery.tail.zxid);
     let scripts = recovery.start.map(|start| start.scripts).unwrap_or_default();
     Ok(Plan { case, damages: recovery.damages, evidence, end, scripts })

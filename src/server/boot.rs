@@ -11,7 +11,7 @@ use crate::base::memory::BatchMemory;
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::meta::Meta;
-use crate::log::{self, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Recovery};
+use crate::log::{self, Base, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Recovery};
 use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
@@ -171,8 +171,9 @@ fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &
     let fresh = if options.member { ClusterId(0) } else { drawn };
     let tree_options = TreeOptions { hash_seed, extended_types: config.extended_types, skip_digest: !config.digest_enabled };
     let mut notes = Vec::new();
-    let Loaded { mut tree, mut sessions, snapshots, newest_good, at } = load_snapshot(files, config, tree_options, &mut notes)?;
-    let recovery = log::recover(files, at, &options, fresh);
+    let Loaded { mut tree, mut sessions, snapshots, newest_good, base } = load_snapshot(files, config, tree_options, &mut notes)?;
+    let at = base.at;
+    let recovery = log::recover(files, base, &options, fresh);
     notes.extend(findings::summarise(&recovery.findings));
     if recovery.case.is_damage() {
         if recovery.start.is_none() {
@@ -217,8 +218,8 @@ struct Loaded {
     /// Oldest first, and whether each was seen whole.
     snapshots: Vec<(Zxid, bool)>,
     newest_good: Option<Zxid>,
-    /// Where it stands in the history.
-    at: Identity,
+    /// Where it stands in which history.
+    base: Base,
 }
 
 fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes: &mut Vec<Note>) -> Result<Loaded, FatalError> {
@@ -232,7 +233,7 @@ fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes
     let mut snapshots = list_snapshots(files).map_err(unreadable)?;
     let Some((path, summary)) = choice.newest_good else {
         let sessions = Sessions::new(session_options(config));
-        return Ok(Loaded { tree: Tree::new(options), sessions, snapshots, newest_good: None, at: Identity::default() });
+        return Ok(Loaded { tree: Tree::new(options), sessions, snapshots, newest_good: None, base: Base::default() });
     };
     let mut sink = LoadInto { loader: TreeLoader::new(options), sessions: Sessions::new(session_options(config)) };
     let Stored::Present(bytes) = files.bytes(&path) else {
@@ -248,7 +249,8 @@ fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes
     for (of, good) in &mut snapshots {
         *good = *of == zxid;
     }
-    Ok(Loaded { tree, sessions: sink.sessions, snapshots, newest_good: Some(zxid), at: summary.head.identity() })
+    let base = Base { at: summary.head.identity(), of: Some((summary.head.cluster, path)) };
+    Ok(Loaded { tree, sessions: sink.sessions, snapshots, newest_good: Some(zxid), base })
 }
 
 fn list_snapshots(files: &dyn Files) -> Result<Vec<(Zxid, bool)>, Damage> {

@@ -6,8 +6,8 @@ use crate::base::ids::{ClusterId, Zxid};
 use crate::base::prng::Prng;
 use crate::log::mark::mark_path;
 use crate::log::meta::{meta_path, read_meta};
-use crate::log::{Case, Identity, recover};
-use crate::model::file::{FileOp, Stored};
+use crate::log::{Base, Case, Identity, Recovery, accept_loss, recover};
+use crate::model::file::{FileOp, FilePath, Stored, Volume};
 
 /// Batches that each say what was committed when they were closed: `lag` behind.
 fn committing(shards: u8, count: u64, lag: u64) -> (Driver, Vec<(Identity, Vec<u8>)>) {
@@ -88,10 +88,7 @@ fn place_of(driver: &Driver, zxid: u64) -> (String, usize) {
     let recovery = recover(&driver.disk, Identity::default(), &tiny(1), CLUSTER);
     assert!(!recovery.case.is_damage());
     for name in segments(driver) {
-        let Stored::Present(bytes) = crate::model::file::Files::bytes(
-            &driver.disk,
-            &crate::model::file::FilePath::new(crate::model::file::Volume::Log, name.clone()),
-        ) else {
+        let Stored::Present(bytes) = crate::model::file::Files::bytes(&driver.disk, &FilePath::new(Volume::Log, name.clone())) else {
             continue;
         };
         let found = (1..bytes.len() / 4096)
@@ -199,7 +196,7 @@ fn a_directory_that_cant_be_listed_is_no_loss_that_anybody_may_accept() {
     driver.disk.hide("log/shard-1");
     for options in [driver.options, tiny(2)] {
         assert!(recover(&driver.disk, Identity::default(), &options, CLUSTER).start.is_none());
-        assert!(crate::log::accept_loss(&driver.disk, Identity::default(), &options, CLUSTER).start.is_none());
+        assert!(accept_loss(&driver.disk, Identity::default(), &options, CLUSTER).start.is_none());
     }
 }
 
@@ -215,4 +212,62 @@ fn files_of_another_cluster_are_refused_by_a_member_too() {
     let recovery = recover(&driver.disk, Identity::default(), &driver.options, CLUSTER);
     assert!(recovery.case == Case::Foreign && recovery.start.is_none());
     assert!(matches!(read_meta(&driver.disk).meta, Stored::Present(meta) if meta.cluster == CLUSTER));
+}
+
+/// What is loaded of a snapshot of `cluster`.
+fn snapshot_of(cluster: ClusterId, at: Identity) -> Base {
+    Base { at, of: Some((cluster, FilePath::new(Volume::Data, "snapshots/5.snap"))) }
+}
+
+fn steps(recovery: Recovery<'_>) -> Vec<FileOp> {
+    recovery.start.expect("a start").scripts.into_iter().flat_map(|s| s.ops).collect()
+}
+
+#[test]
+fn a_snapshot_of_another_cluster_than_the_log_is_refused_and_both_are_named() {
+    let (mut driver, chain) = committing(2, 9, 0);
+    for options in [driver.options, tiny(2)] {
+        for at in [chain[4].0, Identity { zxid: Zxid::new(3, 1), checksum: 7 }] {
+            let base = snapshot_of(ClusterId(5), at);
+            for recovery in [recover(&driver.disk, base.clone(), &options, CLUSTER), accept_loss(&driver.disk, base, &options, CLUSTER)] {
+                assert!(recovery.case == Case::Foreign && recovery.start.is_none());
+                let damage = &recovery.damages[0];
+                let named = [ClusterId(5), CLUSTER].map(|c| damage.what.contains(&c.to_string()));
+                assert!(damage.path == "snapshots/5.snap" && named == [true; 2] && damage.what.contains(&meta_path(0).name), "{damage}");
+            }
+        }
+        assert_eq!(recover(&driver.disk, snapshot_of(CLUSTER, chain[4].0), &options, CLUSTER).case, Case::Whole);
+    }
+    (0..2).for_each(|copy| driver.disk.remove(&meta_path(copy).name));
+    assert_eq!(recover(&driver.disk, snapshot_of(ClusterId(5), chain[4].0), &driver.options, CLUSTER).case, Case::Foreign);
+}
+
+#[test]
+fn a_lost_log_beside_a_snapshot_keeps_the_snapshots_identity() {
+    let at = Identity { zxid: Zxid::new(3, 8), checksum: 7 };
+    let base = || snapshot_of(CLUSTER, at);
+    let mut driver = started(2);
+    driver.disk = Default::default();
+    let alone = accept_loss(&driver.disk, base(), &tiny(2), ClusterId(77)).start.expect("a start").log.meta;
+    assert_eq!(alone.cluster, CLUSTER);
+    let recovery = recover(&driver.disk, base(), &driver.options, ClusterId(0));
+    assert_eq!(recovery.case, Case::MetadataLost);
+    let meta = &recovery.start.as_ref().unwrap().log.meta;
+    assert_eq!((meta.cluster, meta.accepted_epoch, meta.current_epoch, meta.repairing), (CLUSTER, 3, 0, true));
+    // So it was left when the snapshot wasn't asked.
+    let nameless = steps(recover(&driver.disk, at, &driver.options, ClusterId(0)));
+    nameless.iter().for_each(|op| driver.disk.apply(op).unwrap());
+    assert!(matches!(read_meta(&driver.disk).meta, Stored::Present(meta) if meta.cluster == ClusterId(0)));
+    driver.disk = driver.disk.settled();
+    let before = driver.disk.clone();
+    let named = steps(recover(&before, base(), &driver.options, ClusterId(0)));
+    for cut in 0..=named.len() {
+        let mut disk = before.clone();
+        named[..cut].iter().for_each(|op| disk.apply(op).unwrap());
+        let disk = disk.after_power_cut(&mut Prng::from_seed(cut as u64));
+        let recovery = recover(&disk, base(), &driver.options, ClusterId(0));
+        assert!(!recovery.case.is_damage(), "after {cut} steps: {:?} {:?}", recovery.case, recovery.damages);
+        let start = recovery.start.unwrap();
+        assert_eq!((start.log.meta.cluster, start.log.meta.repairing, start.log.tail), (CLUSTER, true, at), "after {cut} steps");
+    }
 }
