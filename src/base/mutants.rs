@@ -29,6 +29,7 @@ pub struct Mutant {
 
 /// Every fault that the code can be built with, in alphabetical order.
 pub const CATALOGUE: &[Mutant] = &[
+    Mutant { name: "accept-loss-forgets-membership", what: "an accepted loss makes a member a full voter without its history" },
     Mutant { name: "ack-before-durable", what: "applies and answers what isn't durable yet" },
     Mutant { name: "apply-misses-a-held-answer", what: "a write that is applied while a refusal before it waits is never answered" },
     Mutant { name: "auth-any-id-is-valid", what: "an ACL may name unknown schemes and invalid ids" },

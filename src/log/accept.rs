@@ -31,7 +31,16 @@ pub fn accept_loss<'a>(files: &'a dyn Files, base: impl Into<Base>, options: &Lo
     if !recovery.case.is_damage() || recovery.case == Case::Foreign {
         return recovery;
     }
-    accept(files, &base, options, fresh, recovery)
+    // Whoever orders this needn't know: a member whose loss counted as a standalone server's would vote without what it acknowledged.
+    let member = options.member || (is_member(files, &base, &recovery) && !mutant!("accept-loss-forgets-membership"));
+    accept(files, &base, &LogOptions { member, ..*options }, fresh, recovery)
+}
+
+/// Whether these are the files of a member of an ensemble: a standalone server's epoch is 0.
+fn is_member(files: &dyn Files, base: &Base, recovery: &Recovery<'_>) -> bool {
+    let promised = present(&read_meta(files).meta).map_or(0, |m| m.accepted_epoch);
+    let written = scan(files, None).batches.iter().map(|b| b.header.replicated.last.epoch()).max().unwrap_or(0);
+    promised.max(written).max(recovery.evidence.epoch()).max(base.at.zxid.epoch()) > 0
 }
 
 /// Gives a case of damage its start, unless a directory of the log can't be listed. A member says in its metadata, in the same step in which it cuts, that it has to be repaired.

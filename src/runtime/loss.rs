@@ -21,6 +21,8 @@ struct Plan {
     damages: Vec<Damage>,
     evidence: Zxid,
     end: Zxid,
+    /// It belongs to an ensemble, and doesn't vote until a leader has synchronised it.
+    repairing: bool,
     scripts: Vec<Script>,
 }
 
@@ -61,13 +63,10 @@ pub fn accept_loss(data_dir: &Path, log_dir: &Path) -> Result<Vec<String>, Fatal
         })?;
     }
     lines.extend(moved(&roots, &plan.scripts));
-    lines.push(match plan.evidence.0.saturating_sub(plan.end.0) {
-        0 => format!("the history now ends at zxid {}", plan.end),
-        lost => format!(
-            "the history now ends at zxid {}; it had been durable through {}: {lost} transactions are lost",
-            plan.end, plan.evidence
-        ),
-    });
+    lines.push(outcome(plan.end, plan.evidence));
+    if plan.repairing {
+        lines.push("it is a member of an ensemble: it has no vote until a leader has synchronised it".to_owned());
+    }
     look_again(&roots, &options, &plan)?;
     drop(locks);
     Ok(lines)
@@ -85,8 +84,9 @@ fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>) -> Result<
     let fresh = ClusterId((u128::from(entropy()) << 64) | u128::from(entropy()));
     let recovery = log::accept_loss(&files, base, options, fresh);
     let (case, evidence, end) = (recovery.case, recovery.evidence, recovery.tail.zxid);
+    let repairing = recovery.start.as_ref().is_some_and(|start| start.log.meta.repairing);
     let scripts = recovery.start.map(|start| start.scripts).unwrap_or_default();
-    Ok(Plan { case, damages: recovery.damages, evidence, end, scripts })
+    Ok(Plan { case, damages: recovery.damages, evidence, end, repairing, scripts })
 }
 
 /// Whether a start goes through now.
@@ -98,6 +98,19 @@ fn look_again(roots: &Roots, options: &LogOptions, done: &Plan) -> Result<(), Fa
         return Err(FatalError::new(Fatal::Damage, text));
     }
     Ok(())
+}
+
+/// What is lost. Zxids of different epochs say nothing of how many transactions lie between them.
+fn outcome(end: Zxid, evidence: Zxid) -> String {
+    if evidence <= end {
+        return format!("the history now ends at zxid {end}");
+    }
+    let lost = if evidence.epoch() == end.epoch() {
+        format!("{} transactions are lost", evidence.0 - end.0)
+    } else {
+        "everything between the two is lost".to_owned()
+    };
+    format!("the history now ends at zxid {end}; it had been durable through {evidence}: {lost}")
 }
 
 fn damage_lines(damages: &[Damage]) -> Vec<String> {
@@ -123,4 +136,20 @@ fn shards_of(log_root: &Path) -> u8 {
     let entries = std::fs::read_dir(log_root.join(log::segment::LOG_DIR)).into_iter().flatten().flatten();
     let found = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("shard-")).count();
     u8::try_from(found.clamp(1, SHARDS_MAX)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_transactions_are_counted_within_an_epoch_only() {
+        let at = Zxid::new;
+        assert_eq!(outcome(at(0, 5), at(0, 5)), "the history now ends at zxid 0x5");
+        assert_eq!(
+            outcome(at(2, 5), at(2, 8)),
+            "the history now ends at zxid 0x20000000005; it had been durable through 0x20000000008: 3 transactions are lost"
+        );
+        assert!(outcome(at(1, 9), at(2, 1)).ends_with("everything between the two is lost"));
+    }
 }

@@ -249,7 +249,7 @@ fn a_lost_log_beside_a_snapshot_keeps_the_snapshots_identity() {
     let mut driver = started(2);
     driver.disk = Default::default();
     let alone = accept_loss(&driver.disk, base(), &tiny(2), ClusterId(77)).start.expect("a start").log.meta;
-    assert_eq!(alone.cluster, CLUSTER);
+    assert_eq!((alone.cluster, alone.repairing), (CLUSTER, true), "a snapshot of an epoch is a member's");
     let recovery = recover(&driver.disk, base(), &driver.options, ClusterId(0));
     assert_eq!(recovery.case, Case::MetadataLost);
     let meta = &recovery.start.as_ref().unwrap().log.meta;
@@ -269,5 +269,28 @@ fn a_lost_log_beside_a_snapshot_keeps_the_snapshots_identity() {
         assert!(!recovery.case.is_damage(), "after {cut} steps: {:?} {:?}", recovery.case, recovery.damages);
         let start = recovery.start.unwrap();
         assert_eq!((start.log.meta.cluster, start.log.meta.repairing, start.log.tail), (CLUSTER, true, at), "after {cut} steps");
+    }
+}
+
+#[test]
+fn whoever_accepts_a_members_loss_leaves_it_to_be_repaired() {
+    for (accepted_epoch, lost) in [(3, false), (0, false), (3, true), (0, true)] {
+        let (mut driver, _) = committing(1, 9, 0);
+        let epochs = crate::log::MetaChange { cluster: None, accepted_epoch, current_epoch: accepted_epoch, repairing: false };
+        driver.with_log(|log, out| log.set_meta(epochs, out));
+        driver.finish(&mut Prng::from_seed(0));
+        if lost {
+            // Only the batches tell then.
+            driver.append(vec![9; 900], accepted_epoch > 0).unwrap();
+            driver.with_log(|log, out| log.submit(out));
+            driver.finish(&mut Prng::from_seed(0));
+            (0..2).for_each(|copy| driver.disk.remove(&meta_path(copy).name));
+        } else {
+            spoil(&mut driver, 5, 700);
+        }
+        let meta = accept_loss(&driver.disk, Identity::default(), &tiny(1), CLUSTER).start.expect("a start").log.meta;
+        let is_member = accepted_epoch > 0;
+        let current = if lost { 0 } else { accepted_epoch };
+        assert_eq!((meta.repairing, meta.current_epoch), (is_member, current), "{accepted_epoch} {lost}");
     }
 }
