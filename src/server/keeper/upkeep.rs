@@ -90,7 +90,8 @@ impl<M: BatchMemory> Keeper<M> {
         let report_ms = if self.ensemble.is_some() { u64::from(self.options.words.tick_ms()) } else { 0 };
         self.sessions.expire(MonoMs(self.session_now(cx).0.saturating_sub(report_ms)), &mut expired);
         for session in expired {
-            if self.prep.is_closing(session) || self.log.fault().is_some() {
+            // Without a zxid its end is left to the next epoch's leader, which gives every session its whole timeout.
+            if self.prep.is_closing(session) || self.log.fault().is_some() || self.has_no_zxid_left() {
                 continue;
             }
             self.stats.sessions_expired += 1;

@@ -21,6 +21,9 @@ use crate::zab::Role;
 /// counts on top.
 const BATCHES_HELD_HARD_MAX: usize = 900;
 
+/// Zxids at the end of an epoch that are left for sessions that end, while the leader hands over: those aren't refused as writes are.
+const ZXIDS_FOR_CLOSING: u64 = 1 << 20;
+
 impl<M: BatchMemory> Keeper<M> {
     pub(super) fn on_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, op: OpCode, body: &[u8], received_ns: u64) {
         self.stages.record(Stage::Prepare, cx.now.mono_ns.saturating_sub(received_ns));
@@ -53,7 +56,8 @@ impl<M: BatchMemory> Keeper<M> {
         op: OpCode,
         request: &Request<'_>,
     ) -> Result<(Zxid, WriteKind), Refused> {
-        if self.refuses_writes() && (op != OpCode::CloseSession || self.log.fault().is_some()) {
+        let may_close = op == OpCode::CloseSession && self.log.fault().is_none() && !self.has_no_zxid_left();
+        if self.refuses_writes() && !may_close {
             return Err(Refused::Code(ErrorCode::SystemError));
         }
         let next = self.next_zxid();
@@ -83,10 +87,19 @@ impl<M: BatchMemory> Keeper<M> {
             || self.log.stats().held >= BATCHES_HELD_HARD_MAX
     }
 
-    /// A leader that has used up its epoch's counter must be elected anew before it can go on.
+    /// A leader whose epoch's counter is nearly used up must be elected anew before it can go on.
     pub(super) fn is_epoch_spent(&self) -> bool {
+        self.has_counted_to(ZXID_COUNTER_MAX - ZXIDS_FOR_CLOSING)
+    }
+
+    /// Not even a session can end in this epoch any more.
+    pub(super) fn has_no_zxid_left(&self) -> bool {
+        self.has_counted_to(ZXID_COUNTER_MAX)
+    }
+
+    fn has_counted_to(&self, counter: u64) -> bool {
         // A history that ends with a used-up epoch says nothing of the leader's own.
-        let own = |epoch| self.proposed.epoch() >= epoch && self.proposed.counter() >= ZXID_COUNTER_MAX;
+        let own = |epoch| self.proposed.epoch() >= epoch && self.proposed.counter() >= counter;
         matches!(self.role(), Some(Role::Leading { epoch, .. }) if own(epoch))
     }
 

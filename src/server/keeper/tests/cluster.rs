@@ -2,7 +2,7 @@
 //! other when nothing fails. Faults belong to the simulator.
 
 use super::bench::create;
-use crate::base::ids::{ConnId, FrontId, ServerId, SessionId, Zxid};
+use crate::base::ids::{ConnId, FrontId, ServerId, SessionId, ZXID_COUNTER_MAX, Zxid};
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
@@ -367,4 +367,25 @@ fn sessions_expire_by_the_leaders_word_and_not_while_they_are_heard_elsewhere() 
     let asked = [Request::Exists { path: b"/heard", watch: false }, Request::Exists { path: b"/silent", watch: false }];
     assert_eq!(c.ask(follower, heard, &asked), ["reply 1 err 0", "reply 2 err -101"]);
     assert_eq!(c.nodes[&leader].keeper.sessions().count(), 1);
+}
+
+#[test]
+fn an_epoch_without_zxids_proposes_nothing_not_even_ends_of_sessions() {
+    for left in [1 << 20, 1, 0] {
+        let mut c = Cluster::new(3);
+        c.run(1000);
+        let leader = c.leader().unwrap();
+        let conn = c.connect(leader, SessionId::NONE, &[0; 16]);
+        let keeper = &mut c.nodes.get_mut(&leader).unwrap().keeper;
+        let proposed = Zxid::new(keeper.applied().epoch(), ZXID_COUNTER_MAX - left);
+        keeper.proposed = proposed;
+        assert_eq!(c.ask(leader, conn, &[create("/late", 0)]), [] as [&str; 0], "what is left is for sessions that end");
+        if left == 0 {
+            assert_eq!(c.ask(leader, conn, &[Request::CloseSession]), [] as [&str; 0]);
+            // Nor when its timeout is over.
+            c.run(10_000);
+        }
+        assert_eq!((c.nodes[&leader].keeper.proposed, c.leader()), (proposed, Some(leader)));
+        assert_eq!(c.nodes[&leader].keeper.sessions().count(), 1);
+    }
 }
