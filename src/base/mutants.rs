@@ -64,6 +64,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "link-other-ensemble-fits", what: "a server with another ensemble's data is let in" },
     Mutant { name: "log-ignores-snapshots-cluster", what: "a log of one cluster goes on from a snapshot of another" },
     Mutant { name: "log-missing-is-gone", what: "a batch that isn't found where one is known to be counts as never written" },
+    Mutant { name: "log-refuses-its-former-identity", what: "a server refuses what is left of an identity that gave way" },
     Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
     Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
     Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },

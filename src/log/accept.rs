@@ -17,7 +17,7 @@ use crate::log::recover::{Chain, Recovery, examine, follow, is_suspect, live_end
 use crate::log::scan::{Scan, scan};
 use crate::log::segment::LOG_DIR;
 use crate::log::start::next_start;
-use crate::log::whose::{Base, cluster_of};
+use crate::log::whose::{Base, cluster_of, judge_strangers};
 use crate::model::file::{FileOp, FilePath, Files, Script, Stored, Volume};
 use crate::mutant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,8 @@ pub(super) fn accept<'a>(
             known.current_epoch = 0;
         }
     }
-    let found = scan(files, Some(known.cluster));
+    let mut found = scan(files, Some(known.cluster));
+    judge_strangers(&mut found, meta, base);
     if found.unlisted {
         // What lies there can neither be put aside nor be kept from being replaced.
         return recovery;

@@ -152,8 +152,10 @@ impl<M: BatchMemory> Log<M> {
             heads.push(head);
         }
         if founding {
-            let left = self.old.iter().cloned().chain(self.shards.iter().map(|s| s.in_use()));
-            ops.extend(left.flat_map(|s| [FileOp::Remove(s.path), FileOp::SyncDir(shard_dir(s.shard))]));
+            let left = self.old.iter().cloned().chain(self.shards.iter().map(|s| s.in_use())).map(|s| (s.shard, s.path));
+            let mut left: Vec<_> = left.collect();
+            left.extend(self.shards.iter_mut().flat_map(|s| s.give_up_free()));
+            ops.extend(left.into_iter().flat_map(|(shard, path)| [FileOp::Remove(path), FileOp::SyncDir(shard_dir(shard))]));
         }
         self.intent = Some(Intent { ticket, issued: Some((mark, heads)), founding });
         out.push(DiskEffect::Script { shard: None, script: Script { ops }, ticket });

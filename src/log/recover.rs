@@ -14,7 +14,7 @@ use crate::log::meta::{Meta, MetaCopies, meta_path, read_meta};
 use crate::log::options::LogOptions;
 use crate::log::scan::{Finding, FindingKind, Found, NO_CLUSTER, Scan, scan};
 use crate::log::start::{End, Start, first_start, next_start};
-use crate::log::whose::{Base, cluster_of};
+use crate::log::whose::{Base, cluster_of, is_nothing, judge_strangers};
 use crate::model::file::{Damage, Files, Stored};
 use crate::mutant;
 
@@ -81,7 +81,8 @@ pub(super) fn examine<'a>(files: &'a dyn Files, base: &Base, options: &LogOption
     // Without metadata the files still have to agree on whose they are.
     let cluster = cluster_of(files, meta, mark, base);
     let strange = base.contradiction(cluster);
-    let found = scan(files, cluster);
+    let mut found = scan(files, cluster);
+    judge_strangers(&mut found, meta, base);
     let known = &meta.map_or_else(|| Meta::first(fresh), |m| Meta { cluster: cluster.unwrap_or(m.cluster), ..m.clone() });
     let mut findings = found.findings.clone();
     let chain = follow(&found, known, after, &mut findings);
@@ -321,7 +322,8 @@ fn facts(
     }
     // Before the identity was known nothing could be durable, but what a snapshot holds.
     let unnamed = |m: &Mark| m.cluster == NO_CLUSTER && m.durable.zxid <= after && scan.batches.is_empty();
-    facts.foreign |= mark.is_some_and(|m| cluster.is_some_and(|c| c != m.cluster) && !unnamed(m));
+    let former = |m: &Mark| m.durable == Identity::default() && is_nothing(scan, present(&copies.meta), base);
+    facts.foreign |= mark.is_some_and(|m| cluster.is_some_and(|c| c != m.cluster) && !unnamed(m) && !former(m));
     let newer = |damage: Option<&Damage>| damage.is_some_and(|d| is_newer_format(&d.what));
     facts.foreign |= newer(unreadable(&copies.meta)) || newer(unreadable(&sectors.mark)) || newer(copies.worn.as_ref());
     facts

@@ -94,6 +94,8 @@ pub(super) struct Scan<'a> {
     pub(super) findings: Vec<Finding>,
     /// Segments from before this server's history got its identity: never used, to be removed.
     pub(super) leftovers: Vec<(ShardId, FilePath)>,
+    /// Segments of another cluster in which nothing was ever written.
+    strangers: Vec<(ShardId, FilePath, ClusterId)>,
     /// How many of each kind are listed for the file at hand.
     noted: BTreeMap<FindingKind, usize>,
     /// A shard's directory can't be listed: what lies in it is unknown, and a new segment could replace one of it.
@@ -106,6 +108,18 @@ impl Scan<'_> {
         if *noted < FINDINGS_MAX {
             *noted += 1;
             self.findings.push(Finding { kind, place: Damage { path: path.name.clone(), offset, what: what.into() } });
+        }
+    }
+
+    /// What the strangers are: `leftovers` of an earlier identity of this server, or another cluster's.
+    pub(super) fn settle_strangers(&mut self, leftovers: bool) {
+        for (shard, path, cluster) in std::mem::take(&mut self.strangers) {
+            if leftovers {
+                self.leftovers.push((shard, path));
+            } else {
+                self.noted.clear();
+                self.note(FindingKind::Foreign, &path, 0, belongs_to(cluster));
+            }
         }
     }
 
@@ -158,7 +172,11 @@ fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<C
             return;
         }
         Ok(head) if cluster.is_some_and(|c| c != head.cluster) => {
-            scan.note(FindingKind::Foreign, &path, 0, format!("it belongs to cluster {}", head.cluster));
+            if holds_nothing(bytes) {
+                scan.strangers.push((file.shard, path, head.cluster));
+            } else {
+                scan.note(FindingKind::Foreign, &path, 0, belongs_to(head.cluster));
+            }
             return;
         }
         Ok(head) if head.shard == file.shard && head.number == file.number => file.head = Some(head),
@@ -178,6 +196,15 @@ fn scan_segment<'a>(scan: &mut Scan<'a>, files: &'a dyn Files, cluster: Option<C
     }
     scan.segments.push(file);
     scan_batches(scan, bytes, cluster);
+}
+
+fn belongs_to(cluster: ClusterId) -> String {
+    format!("it belongs to cluster {cluster}")
+}
+
+/// Whether no block of a segment looks like a batch or what is left of one.
+fn holds_nothing(bytes: &[u8]) -> bool {
+    bytes.chunks(BLOCK_BYTES).skip(SEGMENT_HEADER_BYTES as usize / BLOCK_BYTES).all(|block| Header::read(block) == Err(BadHeader::NoBatch))
 }
 
 /// Lists the batches of the segment that was pushed last.

@@ -199,6 +199,12 @@ impl ShardSegments {
         }
         keeps
     }
+
+    /// Files that were to become spares, which are given up: they name an identity that this server has no more.
+    pub(super) fn give_up_free(&mut self) -> impl Iterator<Item = (ShardId, FilePath)> {
+        let shard = self.id;
+        std::mem::take(&mut self.free).into_iter().map(move |free| (shard, free.path))
+    }
 }
 
 impl Active {

@@ -7,7 +7,7 @@ use crate::base::ids::{ClusterId, Zxid};
 use crate::log::batch::Identity;
 use crate::log::mark::Mark;
 use crate::log::meta::{Meta, meta_path};
-use crate::log::scan::{NO_CLUSTER, scan};
+use crate::log::scan::{NO_CLUSTER, Scan, scan};
 use crate::model::file::{Damage, FilePath, Files};
 use crate::mutant;
 
@@ -64,4 +64,16 @@ fn guess_cluster(files: &dyn Files, mark: Option<Mark>, base: &Base) -> Option<C
     // The history itself first: a mark that strayed here from another server would make every batch a stranger's.
     let named = by_batch.or_else(|| by_segment(true)).or(by_mark.filter(|c| *c != NO_CLUSTER));
     named.or(base.named().map(|(cluster, _)| cluster)).or_else(|| by_segment(false)).or(by_mark)
+}
+
+/// While this server's history is empty, files of another cluster that hold nothing are what is left of the identity that it had before: it
+/// was ended while it replaced them.
+pub(super) fn judge_strangers(found: &mut Scan<'_>, meta: Option<&Meta>, base: &Base) {
+    let nothing = is_nothing(found, meta, base) && !mutant!("log-refuses-its-former-identity");
+    found.settle_strangers(nothing);
+}
+
+/// Neither a batch nor a position that one had: what this server was before can't be contradicted.
+pub(super) fn is_nothing(found: &Scan<'_>, meta: Option<&Meta>, base: &Base) -> bool {
+    found.batches.is_empty() && !found.unlisted && base.at.zxid == Zxid::ZERO && meta.is_some_and(|m| m.start.zxid == Zxid::ZERO)
 }

@@ -256,10 +256,25 @@ fn unnamed(shards: u8) -> Driver {
 
 #[test]
 fn a_history_gets_its_identity_and_the_first_promise_in_one_step_whatever_crashes() {
-    let founding = MetaChange { cluster: Some(CLUSTER), accepted_epoch: 1, current_epoch: 0, repairing: false };
+    gets_its_identity(ClusterId(0), 0);
+}
+
+#[test]
+fn a_founders_identity_gives_way_to_the_one_that_others_founded_whatever_crashes() {
+    gets_its_identity(ClusterId(9), 1);
+}
+
+/// `former` and `accepted` is what a server without a history says before.
+fn gets_its_identity(former: ClusterId, accepted: u32) {
+    let founding = MetaChange { cluster: Some(CLUSTER), accepted_epoch: accepted + 1, current_epoch: 0, repairing: false };
     for shards in [1, 2, 4] {
         let begun = || {
             let mut driver = unnamed(shards);
+            if former != ClusterId(0) {
+                let first = MetaChange { cluster: Some(former), accepted_epoch: accepted, ..founding };
+                driver.with_log(|log, out| log.set_meta(first, out));
+                driver.finish(&mut Prng::from_seed(0));
+            }
             driver.with_log(|log, out| log.set_meta(founding, out));
             driver
         };
@@ -275,8 +290,8 @@ fn a_history_gets_its_identity_and_the_first_promise_in_one_step_whatever_crashe
                     driver.disk = driver.disk.after_power_cut(&mut prng);
                 }
                 let found = driver.restart(None);
-                let is_new = (found.meta.cluster, found.meta.accepted_epoch) == (CLUSTER, 1);
-                let is_old = (found.meta.cluster, found.meta.accepted_epoch) == (ClusterId(0), 0);
+                let is_new = (found.meta.cluster, found.meta.accepted_epoch) == (CLUSTER, accepted + 1);
+                let is_old = (found.meta.cluster, found.meta.accepted_epoch) == (former, accepted);
                 assert!(is_new || is_old && steps < all, "{steps} of {all}: {found:?}");
                 found_old += u32::from(is_old);
                 if is_old {
