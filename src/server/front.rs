@@ -106,6 +106,9 @@ impl Front {
 
     /// A client connected.
     pub fn on_accept(&mut self, peer: SocketAddr, now: MonoMs, burst: &mut Burst) -> ConnId {
+        // On a socket of both families an IPv4 client has a mapped address. From here on it has the one that it knows: limits by
+        // address, log lines and words then mean the same one.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let conn = ConnId::new(self.id, self.next_serial);
         self.next_serial += 1;
         let fresh = Conn {

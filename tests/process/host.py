@@ -82,7 +82,8 @@ class Server:
         self.home.mkdir(parents=True, exist_ok=True)
         settings = {"dataDir": str(self.home / "data"), **CONFIG, **self.settings}
         config = self.home / "zoo.cfg"
-        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        # None leaves a key of CONFIG out.
+        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items() if value is not None))
         with open(self.home / "log", "ab") as log:
             self.process = subprocess.Popen([*self.command, "serve", str(config)], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=log)

@@ -37,6 +37,15 @@ fn pipelined_requests_wait_for_the_session_and_splitting_changes_nothing() {
 }
 
 #[test]
+fn an_ipv4_client_of_a_socket_of_both_families_has_its_own_address() {
+    let (mut front, _, mut burst) = front();
+    let conn = front.on_accept("[::ffff:10.1.2.3]:7".parse().unwrap(), NOW, &mut burst);
+    let known: SocketAddr = "10.1.2.3:7".parse().unwrap();
+    assert_eq!(front.peer(conn), Some(known));
+    assert!(matches!(burst.items[..], [Item::Opened { peer, .. }] if peer == known), "{:?}", burst.items);
+}
+
+#[test]
 fn lengths_that_lie_close_the_connection_without_reserving_memory() {
     for bytes in [&b"\xff\xff\xff\xff"[..], b"\x7f\xff\xff\xff", b"GET / HTTP/1.1"] {
         let (mut front, conn, mut burst) = front();
