@@ -77,7 +77,7 @@ class Server:
         self.command = command or [str(binary())]
         self.process, self.host, self.port, self.ready_s = None, "127.0.0.1", None, None
 
-    def launch(self):
+    def launch(self, *flags):
         """Starts the process without waiting for it."""
         self.home.mkdir(parents=True, exist_ok=True)
         settings = {"dataDir": str(self.home / "data"), **CONFIG, **self.settings}
@@ -85,14 +85,14 @@ class Server:
         # None leaves a key of CONFIG out.
         config.write_text("".join(f"{key}={value}\n" for key, value in settings.items() if value is not None))
         with open(self.home / "log", "ab") as log:
-            self.process = subprocess.Popen([*self.command, "serve", str(config)], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self.command, "serve", *flags, str(config)], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=log)
         self.began = time.monotonic()
         return self
 
-    def start(self):
+    def start(self, *flags):
         """Starts the process and waits until it serves."""
-        self.launch()
+        self.launch(*flags)
         line = self.line(READY_S)
         found = READY_LINE.fullmatch(line)
         if not found:

@@ -108,7 +108,7 @@ pub(super) fn clusters_differ(a: ClusterId, b: ClusterId) -> bool {
 pub(super) fn other_cluster(them: ServerId, theirs: ClusterId, me: ServerId, mine: ClusterId) -> String {
     format!(
         "server {} holds data of the ensemble {theirs}, server {} of the ensemble {mine}; these never mix. Correct the server lines, or, if \
-         the data of one of the two isn't needed, stop that server, empty its directories and start it again",
+         the data of one of the two isn't needed, stop that server, empty its directories except for myid and start it again",
         them.0, me.0
     )
 }

@@ -211,8 +211,9 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn diverged(&mut self, cx: &mut Cx<'_, M>, to: Identity) {
         let text = format!(
             "this server holds committed transactions through {}, the leader's history parts from it at or before {}. One of the two was \
-             damaged or belongs to another past. This server stops: keep a copy of its data for the report, then empty its directories and \
-             start it again, and it is synchronised by the others",
+             damaged or belongs to another past, or a member was restored from an older copy (a backup, a snapshot of its machine): then \
+             the leader may be the one that lacks acknowledged writes, so look at that first. This server stops: keep a copy of its data; if it \
+             is the one that is wrong, empty its directories except for myid and start it again, and it is synchronised by the others",
             self.applied.max(self.log.tail().zxid.min(self.log.known_committed())),
             to.zxid
         );

@@ -459,13 +459,14 @@ impl<M: BatchMemory> Keeper<M> {
         }
         let text = format!(
             "the tree at {at} differs from that of server {}: its digest here is {ours:016x}, there {:016x}. Both applied the same \
-             transactions, so one of them is damaged or defective",
+             transactions, so one of them is damaged or defective, or a member was restored from an older copy (a backup, a snapshot of its \
+             machine)",
             peer.0, pulse.digest
         );
         let differs_from_leader = matches!(e.zab.role(), Role::Following { leader, .. } if leader == peer);
         if differs_from_leader && cx.fx.stop.is_none() {
-            let remedy = "This server stops. Keep a copy of its data for the report, then empty its directories and start it again: it is \
-                          synchronised by the others";
+            let remedy = "This server stops. Keep a copy of its data; if it is the one that is wrong, empty its directories except for myid \
+                          and start it again: it is synchronised by the others";
             cx.fx.stop = Some(FatalError::new(Fatal::Digest, format!("{text}. {remedy}")));
         } else {
             self.complain(cx, &text);
