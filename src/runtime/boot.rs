@@ -106,12 +106,12 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     placement::check(&config.cores)?;
     let roots = roots(config)?;
     let locks = dirs::prepare(&roots, config.data_dir_autocreate)?;
-    dirs::require_direct_io(&roots.log)?;
+    dirs::refuse_lost_log(&roots)?;
+    let durable = if dirs::require_durable(&roots)? { "yes" } else { "no" };
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
     let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
     let signals = signals::ending().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
-    let durable = "yes";
     let ready_line = format!(
         "ringkeeper ready client={address} data={} cores={} durable={durable}",
         roots.data.display(),
@@ -180,6 +180,10 @@ pub(super) fn executor(place: glommio::Placement, name: &str) -> LocalExecutorBu
 pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalError> {
     let files = DiskFiles::new(prepared.roots.clone());
     let mut prng = Prng::from_seed(entropy());
+    // Messages name the directories as anybody finds them, not as they look from where the server was started.
+    let named = |dir: &std::path::Path| dir.display().to_string();
+    let (data_dir, data_log_dir) = (named(&prepared.roots.data), named(&prepared.roots.log));
+    let config = &Config { data_dir, data_log_dir, ..config.clone() };
     let boot = recover_server(&files as &dyn Files, config, &mut prng)?;
     for note in &boot.notes {
         super::logging::log_note(note);
@@ -193,6 +197,7 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
             )
         })?;
     }
+    dirs::remember_log(&prepared.roots);
     Ok(boot)
 }
 

@@ -10,6 +10,9 @@ use std::path::Path;
 /// Alignment that every device accepts; the log's blocks have it too.
 pub(super) const ALIGNMENT: usize = 4096;
 
+/// What ramfs calls itself.
+const RAMFS_MAGIC: i128 = 0x8584_58f6;
+
 /// Aligned zeros.
 pub(super) struct Block {
     memory: Vec<u8>,
@@ -71,13 +74,15 @@ fn probe_file(dir: &Path, file: &File) -> Direct {
             Ok(()) => Direct::Works,
             Err(error) => Direct::Untried(format!("writing a block with O_DIRECT in {} fails: {error}", dir.display())),
         },
-        Err(rustix::io::Errno::INVAL) => Direct::Missing { in_memory: is_tmpfs(dir) },
+        Err(rustix::io::Errno::INVAL) => Direct::Missing { in_memory: in_memory(dir) },
         Err(error) => Direct::Untried(format!("asking {} for O_DIRECT fails: {error}", dir.display())),
     }
 }
 
-fn is_tmpfs(dir: &Path) -> bool {
-    rustix::fs::statfs(dir).is_ok_and(|found| i128::from(found.f_type) == i128::from(libc::TMPFS_MAGIC))
+/// Whether the filesystem of `dir` lies in memory. It may have O_DIRECT all the same: tmpfs does since Linux 6.6.
+pub(super) fn in_memory(dir: &Path) -> bool {
+    let kinds = [i128::from(libc::TMPFS_MAGIC), RAMFS_MAGIC];
+    rustix::fs::statfs(dir).is_ok_and(|found| kinds.contains(&i128::from(found.f_type)))
 }
 
 #[cfg(test)]
@@ -94,5 +99,12 @@ mod tests {
         assert_ne!(probe(dir.path()), Direct::Missing { in_memory: false }, "no test directory is without O_DIRECT");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(matches!(probe(&dir.path().join("none")), Direct::Untried(_)));
+    }
+
+    #[test]
+    fn a_filesystem_in_memory_is_known_whatever_else_it_can() {
+        let shm = Path::new("/dev/shm");
+        assert!(in_memory(shm) || !shm.is_dir(), "/dev/shm is a tmpfs wherever it is");
+        assert!(!in_memory(Path::new("/proc")) && !in_memory(Path::new("/none")));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is changed: a file without a name is written and forgotten, a ring made and closed. No limit is raised.
 
-use super::dirs::ZOOKEEPER_DATA;
+use super::dirs::zookeeper_data;
 use super::{boot, direct, limits, placement};
 use crate::base::fatal::FatalError;
 use crate::doctor::called::{Called, Direct, Directory, Limit, Ring, Standing};
@@ -142,7 +142,7 @@ fn directory(path: &Path) -> Directory {
         Ok(found) => Fact::Known(found.f_bavail.saturating_mul(found.f_frsize)),
         Err(error) => Fact::Unread(error.to_string()),
     };
-    Directory { path: path.to_owned(), nearest: at, standing, direct, device, free_bytes, foreign: path.join(ZOOKEEPER_DATA).exists() }
+    Directory { path: path.to_owned(), nearest: at, standing, direct, device, free_bytes, foreign: zookeeper_data(path).is_some() }
 }
 
 /// `path`, or the nearest directory above it that exists.

@@ -335,7 +335,10 @@ fn repair_notes(recovery: &Recovery<'_>) -> Vec<Note> {
 }
 
 fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
-    let found = recovery.damages.iter().map(|d| format!("  {d}")).collect::<Vec<_>>().join("\n");
+    // A damage names its file below the directory, or already in full.
+    let place = |path: &str| if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", config.data_log_dir) };
+    let found =
+        recovery.damages.iter().map(|d| format!("  {}", Damage { path: place(&d.path), ..d.clone() })).collect::<Vec<_>>().join("\n");
     if recovery.case == Case::Foreign {
         let text = format!(
             "{} holds data that this server can't take:\n{found}\nGive it its own directory, or a newer Ringkeeper",
@@ -343,10 +346,16 @@ fn refuse(recovery: &Recovery<'_>, config: &Config) -> FatalError {
         );
         return FatalError::new(Fatal::ForeignFormat, text);
     }
+    // Without the log's filesystem the snapshots are there and the log isn't: accepting that loss would be the worst to do.
+    let absent = if recovery.case == Case::MetadataLost {
+        format!("Is {} mounted, and is dataLogDir right? If so, restore", config.data_log_dir)
+    } else {
+        "Restore".to_owned()
+    };
     FatalError::new(
         Fatal::Damage,
         format!(
-            "the log is damaged at or below what this server once made durable (case {}); nothing was changed:\n{found}\nRestore a backup, or \
+            "the log is damaged at or below what this server once made durable (case {}); nothing was changed:\n{found}\n{absent} a backup, or \
              accept the loss of everything from there on with `ringkeeper accept-loss {}`",
             recovery.case.letter(),
             if config.data_log_dir == config.data_dir {
