@@ -269,7 +269,8 @@ impl Zab {
     fn lead(&mut self, sink: &mut Sink<'_>) {
         let State::Candidate(c) = &self.state else { return };
         let (epoch, cluster, last) = (c.epoch, c.cluster, self.durable);
-        let why = format!("promised epoch {epoch} by server {}", words_of(&c.promised));
+        let by = words_of(&c.promised);
+        let why = if by.is_empty() { "its own vote is enough".to_owned() } else { format!("promised epoch {epoch} by server {by}") };
         let serial = self.vault.change(|p| {
             (p.cluster, p.current_epoch) = (cluster, epoch);
         });

@@ -27,6 +27,9 @@ pub(super) struct Looking {
     catch_up_after: MonoMs,
 }
 
+/// A search for a leader that lasts so long isn't a start or a change of leaders any more.
+const WAITS_LONG_MS: u64 = 3000;
+
 impl Looking {
     pub(super) fn new() -> Looking {
         Looking { gather_until: None, waiting: None, catching_up: None, catch_up_after: MonoMs(0) }
@@ -280,7 +283,12 @@ impl Zab {
             .filter(|id| *id != self.options.me && !self.is_fresh(*id))
             .map(|id| id.0.to_string())
             .collect();
-        let whom = if unheard.is_empty() { String::new() } else { format!("; not heard: server {}", unheard.join(", ")) };
+        // Right after a start, and while a leader is replaced, that is in order.
+        let long = self.search_began.is_some_and(|began| self.now.since(began) >= WAITS_LONG_MS);
+        let mut whom = if unheard.is_empty() { String::new() } else { format!("; not heard: server {}", unheard.join(", ")) };
+        if long {
+            whom += &self.who_connects_here();
+        }
         let spent = self.vault.wanted().accepted_epoch >= EPOCH_MAX;
         let text = match self.standing() {
             _ if spent => "every epoch is used up: this server can't lead any more".to_owned(),
@@ -300,7 +308,24 @@ impl Zab {
             Standing::Repairing => format!("lacks something that it acknowledged: waits for a leader{whom}"),
             Standing::Empty | Standing::Voter => format!("waits for a quorum{whom}"),
         };
-        self.words.say(self.now, Topic::Waiting, false, text, sink);
+        self.words.say(self.now, Topic::Waiting, long, text, sink);
+    }
+
+    /// Of servers that this one doesn't connect to (the higher id does), it can only say who isn't there: why, they know.
+    fn who_connects_here(&self) -> String {
+        let (me, membership) = (self.options.me, &self.options.membership);
+        let theirs: Vec<String> = membership.voters().filter(|id| *id > me && !self.is_fresh(*id)).map(|id| id.0.to_string()).collect();
+        match membership.get(me) {
+            Some(own) if !theirs.is_empty() => format!(
+                " ({} {} to this one: look at the log there, and whether {}:{} and :{} can be reached from there)",
+                theirs.join(", "),
+                if theirs.len() == 1 { "connects" } else { "connect" },
+                own.host,
+                own.quorum_port,
+                own.election_port
+            ),
+            _ => String::new(),
+        }
     }
 
     /// A role ended: back to looking.

@@ -58,7 +58,13 @@ impl Zab {
         let synced: Vec<ServerId> = l.learners.iter().filter(|(_, x)| x.synced).map(|(id, _)| *id).collect();
         self.search_ended();
         self.raise_committed(whole, sink);
-        sink.role(self.role(), format!("a quorum holds its history: server {synced:?}"));
+        let whom = synced.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ");
+        let why = if whom.is_empty() {
+            "its own history is enough".to_owned()
+        } else {
+            format!("a quorum holds its history: with server {whom}")
+        };
+        sink.role(self.role(), why);
         for id in synced {
             sink.send(id, PlainMessage::UpToDate { epoch, committed: self.committed });
         }

@@ -21,6 +21,9 @@ use crate::wire::peer::{BadFrame, GREETING_BODY_BYTES_MAX, PeerFrames, kind, put
 use std::collections::BTreeMap;
 use words::{Said, lane_name};
 
+/// A server that can't be reached for so long isn't just being started.
+const UNREACHED_LONG_MS: u64 = 5000;
+
 /// What the links are told at their start.
 #[derive(Clone, Debug)]
 pub struct LinkOptions {
@@ -114,6 +117,8 @@ pub struct Links {
     up: BTreeMap<(ServerId, Lane), LinkId>,
     /// Lives of a peer that ended for all that is known.
     earlier: BTreeMap<ServerId, Vec<u64>>,
+    /// Since when no connection to a server comes about.
+    unreached: BTreeMap<ServerId, MonoMs>,
     effects: Vec<LinkEffect>,
     said: Said,
 }
@@ -130,6 +135,7 @@ impl Links {
             links: BTreeMap::new(),
             up: BTreeMap::new(),
             earlier: BTreeMap::new(),
+            unreached: BTreeMap::new(),
             effects: Vec::new(),
             said: Said::default(),
         }
@@ -180,6 +186,7 @@ impl Links {
 
     /// The host connected to `peer` for `lane`.
     pub fn on_dialed(&mut self, now: MonoMs, peer: ServerId, lane: Lane, address: &str) -> LinkId {
+        self.unreached.remove(&peer);
         let link = self.add(now, Origin::Dialed { peer, lane }, address);
         self.greet(link, peer, lane);
         link
@@ -199,7 +206,10 @@ impl Links {
     /// The host couldn't connect to `peer` at `address` (host and port as configured), and will try again.
     pub fn on_dial_failed(&mut self, now: MonoMs, peer: ServerId, address: &str, error: &str) {
         self.now = now;
-        self.note(Level::Info, &format!("dial {}", peer.0), || {
+        let since = *self.unreached.entry(peer).or_insert(now);
+        // Servers of an ensemble are started one after the other; who stays away is told a second time, as a warning.
+        let (level, key) = if now.since(since) < UNREACHED_LONG_MS { (Level::Info, "dial") } else { (Level::Warn, "dial in vain") };
+        self.note(level, &format!("{key} {}", peer.0), || {
             format!("server {} at {address} can't be reached: {error}. Connecting is tried again each second", peer.0)
         });
     }

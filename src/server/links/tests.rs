@@ -109,6 +109,24 @@ fn accept(links: &mut Links, port: Port, greeting: &Hello) -> (LinkId, PeerBurst
 }
 
 #[test]
+fn a_server_that_stays_away_is_a_warning_and_one_that_is_late_is_not() {
+    let mut three = links(3);
+    let mut levels = Vec::new();
+    for ms in (0..20_000).step_by(1000) {
+        three.on_dial_failed(T.plus(ms), ServerId(1), "host1:2888", "refused");
+        levels.extend(effects(&mut three).into_iter().map(|seen| match seen {
+            Seen::Note(level, _) => (ms, level),
+            other => panic!("{other:?}"),
+        }));
+    }
+    assert_eq!(levels, [(0, Level::Info), (5000, Level::Warn)]);
+    three.on_dialed(T.plus(20_000), ServerId(1), Lane::Main, "host1:2888");
+    effects(&mut three);
+    three.on_dial_failed(T.plus(61_000), ServerId(1), "host1:2888", "refused");
+    assert!(matches!(effects(&mut three)[..], [Seen::Note(Level::Info, _)]), "it was reached meanwhile");
+}
+
+#[test]
 fn who_connects_greets_first_and_both_are_up_after_a_greeting_each() {
     let (mut three, mut one) = (links(3), links(1));
     assert_eq!(one.to_dial().count(), 0);

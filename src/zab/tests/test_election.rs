@@ -31,6 +31,25 @@ fn the_best_gathers_when_somebody_linked_is_not_heard_looking() {
 }
 
 #[test]
+fn a_quorum_that_is_missed_for_long_is_important_and_says_who_has_to_connect() {
+    let mut b = Bench::new(2);
+    let mut said = Vec::new();
+    for _ in 0..20 {
+        b.now += 500;
+        said.extend(b.all(Input::Tick).into_iter().filter_map(|o| match o {
+            Output::Say { important, text } => Some((important, text)),
+            _ => None,
+        }));
+    }
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(said[0], (false, "waits for a quorum; not heard: server 1, 3".to_owned()));
+    assert!(
+        said[1].0 && said[1].1.contains("not heard: server 1, 3 (3 connects to this one: look at the log there, and whether "),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn others_wait_for_the_best_and_pass_over_one_that_does_not_come_up() {
     let mut b = Bench::new(1);
     b.up(&[2, 3]);

@@ -15,7 +15,9 @@ impl<M: BatchMemory> Keeper<M> {
         self.stages.begin_at(self.log.tail().zxid);
         match role {
             Role::Looking => {
-                cx.fx.note(Level::Info, format!("looking for a leader: {why}"));
+                // Nobody is served here until there is one; but who is told to end hands its office over as it should.
+                let level = if self.stopping { Level::Info } else { Level::Warn };
+                cx.fx.note(level, format!("looking for a leader: {why}"));
                 self.end_role(cx);
             }
             Role::Leading { epoch, established: false } => {
