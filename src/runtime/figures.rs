@@ -63,6 +63,7 @@ fn measure(roots: &Roots, syncs: &SyncFigures) -> HostFigures {
         descriptors_max: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
         memory_free_mb: megabytes(&memory, "MemAvailable:"),
         memory_total_mb: megabytes(&memory, "MemTotal:"),
+        log_free_bytes: rustix::fs::statvfs(&roots.log).ok().map(|found| found.f_bavail.saturating_mul(found.f_frsize)),
         sync_ms: syncs.summary_ms(),
     }
 }

@@ -75,8 +75,7 @@ impl<M: BatchMemory> Keeper<M> {
         if full != self.was_full {
             self.was_full = full;
             if full {
-                let text = "the disk has no room for the next segment of the log: writes are refused (SYSTEMERROR), reads go on. Make room; \
-                            the server tries again by itself";
+                let text = self.full_disk();
                 cx.fx.note(Level::Error, text);
             } else {
                 cx.fx.note(Level::Info, "the disk has room again: writes are taken");

@@ -4,6 +4,7 @@
 //! [`HostFigures`] from time to time. A figure that nobody measures is left out, never shown as 0.
 
 use super::conns::{Conn, ConnStats, Phase};
+use super::ensemble::Duty;
 use super::{Cx, Keeper, replies};
 use crate::base::ids::{ConnId, Zxid};
 use crate::base::memory::BatchMemory;
@@ -38,6 +39,7 @@ pub struct WordOptions {
     max_client_cnxns: Option<u32>,
     listen_backlog: Option<u32>,
     sessionless_timeout_ms: u32,
+    log_segment_kb: u64,
     ensemble: Option<EnsembleOptions>,
 }
 
@@ -79,6 +81,7 @@ impl WordOptions {
             max_client_cnxns: config.max_client_cnxns,
             listen_backlog: config.listen_backlog,
             sessionless_timeout_ms: config.sessionless_timeout_ms,
+            log_segment_kb: config.log_segment_kb,
             ensemble: config.ensemble.as_ref().and_then(|ensemble| EnsembleOptions::new(ensemble, config.tick_ms)),
         }
     }
@@ -131,6 +134,8 @@ pub struct HostFigures {
     pub memory_free_mb: Option<u64>,
     /// Memory of the machine.
     pub memory_total_mb: Option<u64>,
+    /// What is free where the log lies.
+    pub log_free_bytes: Option<u64>,
     /// Durable writes of the log in milliseconds.
     pub sync_ms: Option<Summary>,
 }
@@ -178,6 +183,12 @@ impl<M: BatchMemory> Keeper<M> {
     /// What the host measured just now.
     pub fn set_host_figures(&mut self, figures: HostFigures) {
         self.words.figures = figures;
+    }
+
+    /// What there is to say of a full disk: where, what a segment needs, and what was free a moment ago.
+    pub(super) fn full_disk(&self) -> String {
+        let Words { environment, figures, .. } = &self.words;
+        full_disk(&environment.data_log_dir, self.options.words.log_segment_kb, figures.log_free_bytes.map(|bytes| bytes / 1024))
     }
 
     /// Answers a word and closes the connection.
@@ -341,7 +352,8 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// A connection is due with its session, or, without one, when its time to set one up is over.
+    /// A connection is due with its session, or, without one, when its time to set one up is over. Who doesn't end sessions shows
+    /// their timeouts, as ZooKeeper does: when one is due, the leader knows.
     fn dump(&self, out: &mut Vec<u8>, now: Now) {
         let session_now = self.session_clock.at(now.mono);
         let wall = |at: MonoMs| now.wall_ms.saturating_add_unsigned(at.0).saturating_sub_unsigned(session_now.0);
@@ -363,7 +375,9 @@ impl<M: BatchMemory> Keeper<M> {
             connections.entry(due).or_default().push(DumpConn { peer: conn.peer, session: conn.session });
         }
         let connections: Vec<_> = connections.into_iter().map(|(wall_ms, items)| Deadline { wall_ms, items }).collect();
-        dump::dump(out, SessionsShown::Deadlines(&sessions), &ephemerals, &connections);
+        let timeouts: Vec<_> = self.sessions.images().map(|image| (image.session, image.timeout_ms)).collect();
+        let shown = if self.duty() == Duty::Decide { SessionsShown::Deadlines(&sessions) } else { SessionsShown::Timeouts(&timeouts) };
+        dump::dump(out, shown, &ephemerals, &connections);
     }
 
     fn ephemeral_paths(&self, session: crate::base::ids::SessionId) -> Vec<Vec<u8>> {
@@ -390,6 +404,7 @@ impl<M: BatchMemory> Keeper<M> {
             advanced: self.ranks(),
             stages: self.stages.figures(now.mono).1,
             positions: Some(self.positions()),
+            log_full: Some(self.log.is_full()),
             ensemble: self.ensemble_facts(now.mono),
         }
     }
@@ -464,6 +479,14 @@ impl<M: BatchMemory> Keeper<M> {
             ..mntr::BasicSummaries::default()
         }
     }
+}
+
+fn full_disk(dir: &str, segment_kb: u64, free_kb: Option<u64>) -> String {
+    let free = free_kb.map_or_else(String::new, |kb| format!(", {kb} KiB were free just now"));
+    format!(
+        "the disk of {dir} has no room for the next segment of the log (up to {segment_kb} KiB are needed{free}): writes are refused \
+         (SYSTEMERROR), reads go on. Make room; the server tries again by itself"
+    )
 }
 
 #[cfg(test)]

@@ -302,6 +302,8 @@ pub struct MntrFacts<'a> {
     pub advanced: AdvancedSummaries,
     /// Where the server stands in the history.
     pub positions: Option<Positions>,
+    /// Whether writes are refused because the disk has no room for the log.
+    pub log_full: Option<bool>,
     /// Where a write spends its time.
     pub stages: Vec<StageFigures>,
     /// Its part in an ensemble; `None` of a standalone server.
@@ -340,6 +342,7 @@ pub fn mntr(out: &mut Vec<u8>, facts: &MntrFacts<'_>) {
     // Ours, at the end; a number, because tools convert every value.
     out.extend_from_slice(b"zk_ringkeeper\t1\n");
     facts.positions.inspect(|positions| positions.own_lines(out));
+    facts.log_full.inspect(|full| put(out, format_args!("zk_ringkeeper_log_full\t{}\n", u8::from(*full))));
     latency::own_lines(out, &facts.stages);
     ensemble.inspect(|e| e.own_lines(out));
 }

@@ -190,6 +190,7 @@ pub(super) fn metrics() -> MntrFacts<'static> {
         basic: mntr::BasicSummaries::default(),
         advanced: mntr::AdvancedSummaries::default(),
         positions: None,
+        log_full: None,
         stages: Vec::new(),
         ensemble: None,
     };
@@ -215,6 +216,13 @@ fn mntr_shows_what_is_measured_in_the_order_of_the_groups() {
          zk_cnt_readlatency\t2\nzk_sum_readlatency\t9\nzk_p50_readlatency\t1\nzk_p95_readlatency\t8\nzk_p99_readlatency\t8\n\
          zk_p999_readlatency\t9\nzk_ringkeeper\t1\n"
     );
+}
+
+#[test]
+fn mntr_says_whether_the_log_has_room() {
+    for (full, line) in [(false, "\nzk_ringkeeper_log_full\t0\n"), (true, "\nzk_ringkeeper_log_full\t1\n")] {
+        assert!(text(|out| mntr(out, &MntrFacts { log_full: Some(full), ..metrics() })).contains(line));
+    }
 }
 
 #[test]

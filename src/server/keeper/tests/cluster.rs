@@ -16,6 +16,7 @@ use crate::server::config::{Bootstrap, Config, ConfigFile, Ensemble, Input, chec
 use crate::server::keeper::{Cx, Effects, Keeper};
 use crate::server::mail::{Burst, Item};
 use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem};
+use crate::server::words::Word;
 use crate::wire::client::client_side::{decode_connected, decode_reply_header, put_connect, put_request, request_op};
 use crate::wire::client::frame::FrameSplitter;
 use crate::wire::peer::PeerFrames;
@@ -43,7 +44,7 @@ pub(super) struct Cluster {
 }
 
 fn config(me: u8, servers: u8) -> Config {
-    let text = format!("dataDir=/d{me}\nclientPort=0\ntickTime=200\n");
+    let text = format!("dataDir=/d{me}\nclientPort=0\ntickTime=200\n4lw.commands.whitelist=*\n");
     let input = Input { file: Some(ConfigFile { name: "zoo.cfg", bytes: text.as_bytes() }), overrides: &[], cores_available: 1 };
     let (mut config, _) = check(&input).into_config().expect("a good configuration");
     let member = |id: u8| Member {
@@ -248,6 +249,18 @@ impl Cluster {
         self.seen(id, conn)[before..].to_vec()
     }
 
+    /// The answer to a four-letter word.
+    fn word(&mut self, id: ServerId, word: Word) -> String {
+        let conn = ConnId::new(FrontId(0), self.serial);
+        self.serial += 1;
+        let peer = "10.0.0.1:6".parse().unwrap();
+        self.burst(id, vec![Item::Opened { conn, peer }, Item::Word { conn, word, argument: 0 }], Vec::new());
+        let outbox = self.nodes.get_mut(&id).unwrap().fx.outboxes.of(FrontId(0));
+        let answer = String::from_utf8(std::mem::take(&mut outbox.bytes)).unwrap();
+        outbox.clear();
+        answer
+    }
+
     pub(super) fn seen(&self, id: ServerId, conn: ConnId) -> Vec<String> {
         self.nodes[&id].seen.get(&conn.raw()).cloned().unwrap_or_default()
     }
@@ -284,6 +297,23 @@ fn an_empty_ensemble_elects_a_leader_and_serves_through_every_server() {
     }
     c.run(200);
     c.same_trees();
+}
+
+#[test]
+fn who_ends_no_sessions_dumps_their_timeouts() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    c.connect(follower, SessionId::NONE, &[0; 16]);
+    let session = c.nodes[&leader].keeper.sessions().images().next().expect("a session").session;
+    c.run(50);
+    let shown = c.word(follower, Word::Dump);
+    assert!(
+        shown.starts_with(&format!("SessionTracker dump:\nGlobal Sessions(1):\n{session}\t4000ms\nephemeral nodes dump:\n")),
+        "{shown}"
+    );
+    let shown = c.word(leader, Word::Dump);
+    assert!(shown.starts_with("SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at "), "{shown}");
 }
 
 #[test]

@@ -280,3 +280,13 @@ fn words_outside_the_whitelist_are_refused_and_a_stopping_server_says_so() {
     bench.keeper.stop();
     assert_eq!(bench.ask(b"srvr"), "This ZooKeeper instance is not currently serving requests\n");
 }
+
+#[test]
+fn a_full_disk_is_named_with_what_is_needed_and_what_is_free() {
+    let said = super::full_disk("/srv/log", 65_536, Some(12));
+    assert!(
+        said.starts_with("the disk of /srv/log has no room for the next segment of the log (up to 65536 KiB are needed, 12 KiB were"),
+        "{said}"
+    );
+    assert!(super::full_disk("/srv/log", 65_536, None).contains("(up to 65536 KiB are needed): writes are refused"));
+}
