@@ -108,7 +108,7 @@ fn start_refused(command: Command, status: i32, parts: &[&str]) {
 
 #[test]
 fn cli_a_start_says_one_line_and_ends_with_0() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let place = Place::new("");
         let server = Server::start(place.serve(&[]));
         let (data, port) = (place.path("data"), server.port);
@@ -118,6 +118,37 @@ fn cli_a_start_says_one_line_and_ends_with_0() {
         assert!(server.ask("conf").starts_with(&format!("clientPort={port}\nsecureClientPort=-1\ndataDir={data}\n")));
         assert_eq!(server.stop(signal), (Some(0), String::new()));
     }
+}
+
+#[test]
+fn cli_a_signal_that_asks_for_something_ends_nothing() {
+    let place = Place::new("");
+    let mut server = Server::start(place.serve(&[]));
+    for signal in ["-QUIT", "-USR1"] {
+        let sent = Command::new("kill").args([signal, &server.child.id().to_string()]).status().expect("kill");
+        assert!(sent.success());
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(server.ask("srvr").contains("\nMode: standalone\n"));
+    let mut log = server.child.stderr.take().expect("a pipe");
+    assert_eq!(server.stop("-TERM").0, Some(0));
+    let mut said = String::new();
+    log.read_to_string(&mut said).expect("text");
+    for part in ["SIGQUIT came and changes nothing", "SIGUSR1 came and changes nothing", "SIGTERM came: "] {
+        assert!(said.contains(part), "{part} isn't in\n{said}");
+    }
+    assert!(said.trim_end().ends_with("stopped"), "{said}");
+}
+
+#[test]
+fn cli_with_lines_of_json_the_last_one_is_json_too() {
+    let place = Place::new("ringkeeper.log.format=json");
+    let server = Server::start(place.serve(&[]));
+    let said = refused(place.serve(&[]), 13);
+    let last = said.trim_end().lines().last().unwrap_or_default();
+    assert!(last.starts_with("{\"") && last.ends_with('}'), "{said}");
+    assert!(last.contains("\"status\":13") && last.contains("ringkeeper: status 13, locked: "), "{said}");
+    assert_eq!(server.stop("-TERM").0, Some(0));
 }
 
 #[test]

@@ -111,7 +111,8 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let fronts = if config.placement == Placement::One { 1 } else { config.fronts };
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
     let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
-    let signals = signals::ending().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
+    let signals =
+        signals::ending_of_server().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
     let ready_line = format!(
         "ringkeeper ready client={address} data={} cores={} durable={durable}",
         roots.data.display(),
@@ -143,7 +144,10 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     };
     drop(locks);
     match ending {
-        Ending::Stopped => Ok(Started),
+        Ending::Stopped => {
+            tracing::info!("stopped");
+            Ok(Started)
+        }
         Ending::Fatal(error) => Err(error),
     }
 }

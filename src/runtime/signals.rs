@@ -1,25 +1,79 @@
-//! SIGTERM and Ctrl-C, from a thread of their own to the executor through a bounded channel.
+//! Signals, from a thread of their own to the executor through a bounded channel: those that end a server in order, and those that
+//! would end it at once although whoever sends them wants something else.
 
 use crossbeam::channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::io;
 
 /// Signals that wait to be seen; more say nothing new.
 const SIGNALS_MAX: usize = 4;
+/// Ends in order what runs.
+const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+/// What operators of other servers send to have something shown. Left to itself, each ends the process without a word.
+const ASKING: [i32; 2] = [SIGQUIT, SIGUSR1];
 
 /// A channel that yields the number of each ending signal.
 ///
 /// # Errors
 /// When no handler can be installed.
 pub(super) fn ending() -> io::Result<Receiver<i32>> {
+    listen(&[])
+}
+
+/// The same for a server, which lives on when it is only asked for something.
+///
+/// # Errors
+/// When no handler can be installed.
+pub(super) fn ending_of_server() -> io::Result<Receiver<i32>> {
+    listen(&ASKING)
+}
+
+fn listen(asking: &'static [i32]) -> io::Result<Receiver<i32>> {
     let (send, receive) = bounded(SIGNALS_MAX);
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    // Whoever started it with `nohup` wants it to outlive the terminal.
+    let ending = ENDING.into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
+    let mut signals = Signals::new(ending.chain(asking.iter().copied()))?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
+            if asking.contains(&signal) {
+                tracing::warn!(
+                    "{} came and changes nothing: `ringkeeper latency HOST:PORT` and the word mntr show what this server does, SIGTERM ends it",
+                    name(signal)
+                );
+                continue;
+            }
+            tracing::info!("{} came: this process is to end", name(signal));
             // A full channel has told the executor already.
             let _ = send.try_send(signal);
         }
     })?;
     Ok(receive)
+}
+
+fn name(signal: i32) -> String {
+    signal_hook::low_level::signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
+}
+
+/// Whether the process was started with that signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: a sigaction of zeros is a valid one, and with no new action the call only writes the present one into it.
+    let (asked, action) = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &raw mut action), action)
+    };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_the_names_that_kill_knows() {
+        let names: Vec<String> = ENDING.into_iter().chain(ASKING).map(name).collect();
+        assert_eq!(names, ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1"]);
+        assert_eq!(name(63), "signal 63");
+        assert!(!is_ignored(SIGTERM));
+    }
 }
