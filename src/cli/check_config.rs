@@ -3,7 +3,7 @@
 use super::companions::read_bounded;
 use crate::base::fatal::{Fatal, FatalError};
 use crate::server::config::effective::render_effective;
-use crate::server::config::{Beside, Checked, Input, check_with};
+use crate::server::config::{Beside, Checked, Finding, Input, Level, check_with};
 use std::path::Path;
 
 /// What to print, and the exit status.
@@ -43,10 +43,20 @@ fn status(checked: &Checked) -> i32 {
     if checked.is_refused() { Fatal::Configuration.status() } else { 0 }
 }
 
+/// Errors come last, where they are seen, apart from what refuses nothing.
 fn verdict(name: &str, checked: &Checked) -> String {
-    let mut out: String = checked.findings().iter().map(|finding| format!("{finding}\n")).collect();
+    let (errors, others): (Vec<&Finding>, Vec<&Finding>) = checked.findings().iter().partition(|finding| finding.level == Level::Error);
+    let mut out: String = others.iter().map(|finding| format!("{finding}\n")).collect();
+    if !errors.is_empty() && !others.is_empty() {
+        out.push('\n');
+    }
+    out.extend(errors.iter().map(|finding| format!("{finding}\n")));
     out.push_str(name);
-    out.push_str(if checked.is_refused() { ": a start would be refused\n" } else { ": a server would start with this\n" });
+    out.push_str(if checked.is_refused() {
+        ": a start would be refused\n"
+    } else {
+        ": the configuration is accepted; directories, ports and the host weren't looked at (`ringkeeper doctor` does)\n"
+    });
     out
 }
 
@@ -79,7 +89,7 @@ mod tests {
         assert_eq!(report.status, 0);
         assert!(report.effective.lines().any(|l| l.starts_with("tickTime=1000 ") && l.ends_with("# -D")), "{}", report.effective);
         assert!(report.findings.starts_with("zoo.cfg:3: info: `initLimit`"), "{}", report.findings);
-        assert!(report.findings.ends_with("zoo.cfg: a server would start with this\n"));
+        assert!(report.findings.contains("\nzoo.cfg: the configuration is accepted; "));
     }
 
     #[test]
@@ -87,6 +97,10 @@ mod tests {
         let report = run("zoo.cfg", b"dataDir=/d\nclientPort=2181\nsslQuorum=true\n", &[], 2);
         assert_eq!(report.status, 10);
         assert!(report.findings.ends_with("zoo.cfg: a start would be refused\n"));
+        let report = run("zoo.cfg", b"dataDir=/d\nsslQuorum=true\nclientPort=2181\nsnpCount=1\n", &[], 2);
+        let lines: Vec<&str> = report.findings.lines().collect();
+        assert!(lines[0].starts_with("zoo.cfg:4: warning: ") && lines[1].is_empty(), "{}", report.findings);
+        assert!(lines[2].starts_with("zoo.cfg:2: error: ") && lines.len() == 4, "{}", report.findings);
     }
 
     #[test]

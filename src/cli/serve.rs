@@ -67,9 +67,11 @@ pub(super) fn read(file: Option<&Path>, overrides: &[(String, String)]) -> Resul
     let input = Input { file, overrides, cores_available: super::cores_available() };
     let checked = config::check_with(&input, &Companions::read(&input).beside());
     checked.into_config().map_err(|findings| {
-        let lines: Vec<String> = findings.iter().map(|finding| format!("  {finding}")).collect();
+        let (errors, others): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(|finding| finding.level == config::Level::Error);
+        let lines = |all: Vec<&Finding>| all.iter().map(|finding| format!("\n  {finding}")).collect::<String>();
+        let also = if others.is_empty() { String::new() } else { format!("\nAlso found, but no reason to refuse it:{}", lines(others)) };
         let place = name.as_deref().unwrap_or("given with -D");
-        FatalError::new(Fatal::Configuration, format!("the configuration {place} is refused; correct the errors:\n{}", lines.join("\n")))
+        FatalError::new(Fatal::Configuration, format!("the configuration {place} is refused; correct the errors:{}{also}", lines(errors)))
     })
 }
 
@@ -99,11 +101,12 @@ mod tests {
     fn a_refused_configuration_names_every_finding_and_its_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("zoo.cfg");
-        std::fs::write(&path, "clientPort=0\ndataDir=/d\ntickTime=abc\nsnpCount=1\n").unwrap();
+        std::fs::write(&path, "clientPort=0\ndataDir=/d\nsnpCount=1\ntickTime=abc\n").unwrap();
         let error = read(Some(&path), &[]).unwrap_err();
         assert_eq!(error.kind, Fatal::Configuration);
-        assert!(error.message.contains("zoo.cfg:3: error: `tickTime` is `abc`"), "{error}");
-        assert!(error.message.contains("zoo.cfg:4: warning: unknown key `snpCount`"), "{error}");
+        let lines: Vec<&str> = error.message.lines().collect();
+        assert!(lines[1].contains("zoo.cfg:4: error: `tickTime` is `abc`"), "{error}");
+        assert!(lines[2].starts_with("Also found") && lines[3].contains("zoo.cfg:3: warning: unknown key `snpCount`"), "{error}");
         let good = read(Some(&path), &[("tickTime".into(), "500".into())]).unwrap();
         assert_eq!((good.0.tick_ms, good.1.len()), (500, 1));
     }

@@ -224,7 +224,9 @@ pub fn check_with(input: &Input<'_>, beside: &Beside<'_>) -> Checked {
     let (config, origins) = zoo_cfg::build(&settings, beside, input.cores_available, &mut findings);
     let dynamic = settings.get("dynamicConfigFile").map(|setting| setting.value.clone());
     let standalone_enabled = settings.get("standaloneEnabled").and_then(|setting| kind::boolean(&setting.value)).unwrap_or(true);
-    let idle = settings::judge(&settings, config.ensemble.is_some(), &mut findings);
+    // What the lines of servers mean isn't known after an error; that the server stands alone would be a guess.
+    let broken = settings.names_servers() && findings.iter().any(|finding| finding.level == Level::Error);
+    let idle = settings::judge(&settings, config.ensemble.is_some() || broken, &mut findings);
     // Findings of one file stand together and in the order of its lines; those without a line come last.
     let main = input.file.map(|file| file.name);
     findings.sort_by_key(|finding| (finding.line.is_none(), Some(finding.file.as_str()) != main, finding.line));

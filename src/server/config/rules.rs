@@ -86,7 +86,16 @@ pub(super) fn client_address(r: &mut Reader<'_>, member: Option<OwnLine>) -> (Op
         }
     }
     if port.or(member_port).is_none() && !r.settings.refused("clientPort") {
-        r.error(&Origin::Default, "`clientPort` is not set; add clientPort=2181".into());
+        match r.settings.get("secureClientPort") {
+            // Whoever asked for TLS only isn't to be talked into a port without it.
+            Some(setting) => r.error(
+                &setting.origin,
+                "`secureClientPort` asks for TLS only, and TLS is not built yet; there is no `clientPort`. Adding one (clientPort=2181) opens a port \
+                 without encryption: do so only where that is acceptable"
+                    .into(),
+            ),
+            None => r.error(&Origin::Default, "`clientPort` is not set; add clientPort=2181".into()),
+        }
     }
     (host.or(member_host), port.or(member_port).unwrap_or(0))
 }

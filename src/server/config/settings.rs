@@ -43,6 +43,13 @@ impl Settings {
         self.refused.iter().any(|name| name.starts_with(stem))
     }
 
+    /// Whether something is said about the servers of an ensemble, well or badly.
+    pub(super) fn names_servers(&self) -> bool {
+        let dynamic = "dynamicConfigFile";
+        let good = self.of_pattern("server.*").next().is_some() || self.get(dynamic).is_some();
+        good || self.refused_any("server.") || self.refused(dynamic)
+    }
+
     /// All settings of a pattern, with their names.
     pub(super) fn of_pattern<'a>(&'a self, pattern: &'a str) -> impl Iterator<Item = (&'a str, &'a Setting)> {
         self.accepted.iter().filter(move |(_, setting)| setting.key.name == pattern).map(|(name, setting)| (name.as_str(), setting))

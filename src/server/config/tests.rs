@@ -395,3 +395,11 @@ proptest! {
         prop_assert_eq!(back, pairs);
     }
 }
+
+#[test]
+fn who_asks_for_tls_only_is_not_told_to_open_a_plain_port() {
+    let found = check_with("dataDir=/d\nsecureClientPort=2281\n", &[], 2);
+    let errors: Vec<String> = found.findings().iter().filter(|f| f.level == Level::Error).map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("asks for TLS only") && errors[0].contains("without encryption"), "{errors:?}");
+}

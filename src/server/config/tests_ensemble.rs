@@ -279,3 +279,14 @@ fn the_command_line_can_name_members() {
     let e = moved.into_config().unwrap().0.ensemble.unwrap();
     assert_eq!((e.membership.get(ServerId(2)).map(|m| m.host.clone()), e.bootstrap), (Some("x".into()), Bootstrap::Quorum));
 }
+
+#[test]
+fn a_broken_line_of_a_server_leads_to_no_other_finding() {
+    for second in ["server.2=b:1\n", "server.2=b:1:2\n"] {
+        let text = format!("dataDir=/d\nclientPort=2281\ninitLimit=5\nsyncLimit=4\nserver.1=a:1:2\n{second}server.3=c:1:2\n");
+        // Without a broken line it's the number of this server that is missing.
+        let found = check_text(&text, &[], &Beside::default());
+        assert!(found.findings().iter().all(|f| f.level == Level::Error) && found.is_refused(), "{:?}", found.findings());
+        assert_eq!(found.findings().len(), 1, "{:?}", found.findings());
+    }
+}
