@@ -79,7 +79,8 @@ fn check_config(file: &std::path::Path, defines: &[(String, String)]) -> Result<
 /// The last line of a process that ends with a status.
 fn refusal(error: &FatalError) -> String {
     crate::runtime::flush_logging();
-    format!("ringkeeper: status {}, {}: {error}", error.kind.status(), error.kind.name())
+    let status = error.kind.status();
+    crate::runtime::last_line(status, &format!("ringkeeper: status {status}, {}: {error}", error.kind.name()))
 }
 
 /// A line on standard output; when nobody reads it there is nothing to do.

@@ -5,14 +5,20 @@ use crate::base::fatal::Fatal;
 use crate::server::note::{Level, Note};
 use std::io::Write;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// Lines that may wait for the writing thread; beyond, they are dropped and counted by the writer.
 const LINES_WAITING_MAX: usize = 8192;
 
 /// Writes what is left when it is dropped.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// Whether lines are JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Sets logging up for the process.
 ///
@@ -22,6 +28,7 @@ pub fn init(json: bool, level: &str) {
         tracing_appender::non_blocking::NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING_MAX).finish(std::io::stderr());
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false).with_ansi(false);
+    JSON.store(json, Ordering::Relaxed);
     let set = if json { lines.json().try_init() } else { lines.try_init() };
     if set.is_err() {
         tracing::debug!("logging was set up before");
@@ -39,6 +46,19 @@ pub fn flush() {
     }
 }
 
+/// The last line of a process that ends with `status`, in the form of the log lines before it. It isn't one of them: those may be dropped
+/// when too many wait, and this one mustn't.
+#[must_use]
+pub fn last_line(status: i32, text: &str) -> String {
+    if !JSON.load(Ordering::Relaxed) {
+        return text.to_owned();
+    }
+    let mut timestamp = String::new();
+    // Writing to a String can't fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    serde_json::json!({ "timestamp": timestamp, "level": "ERROR", "fields": { "message": text, "status": status } }).to_string()
+}
+
 /// From now on a panic on any thread ends the process with the status of a broken invariant: no state that may be wrong is served
 /// or written any further.
 pub fn end_on_panic() {
@@ -49,13 +69,13 @@ pub fn end_on_panic() {
         let what = text.unwrap_or("a panic without a text");
         let place = panic.location().map_or_else(String::new, |at| format!(" ({at})"));
         let status = Fatal::Invariant.status();
-        // With standard error closed there is nobody to tell.
-        let _ = writeln!(
-            std::io::stderr().lock(),
+        let said = format!(
             "ringkeeper: status {status}, {}: {what}{place}. This is a defect of Ringkeeper: the process ends at once, before anything wrong is \
              acknowledged. Please report it with this message; what was acknowledged is kept, so start the server again",
             Fatal::Invariant.name()
         );
+        // With standard error closed there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "{}", last_line(status, &said));
         std::process::exit(status);
     }));
 }

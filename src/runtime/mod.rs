@@ -36,7 +36,7 @@ pub use boot::{Started, serve};
 pub use children::{ChildEvent, ChildSpec, Others, end_with_parent, run_children};
 pub use files::{DiskFiles, Roots};
 pub use host::{examine, plan};
-pub use logging::{end_on_panic, flush as flush_logging, init as init_logging, log_note};
+pub use logging::{end_on_panic, flush as flush_logging, init as init_logging, last_line, log_note};
 pub use loss::accept_loss;
 pub use probe::{Probed, probe_disk};
 pub use script::run_script;
