@@ -8,6 +8,7 @@ use crate::base::fatal::{Fatal, FatalError};
 use crate::log;
 use crate::model::acl::{AclEntry, AclList};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
+use crate::model::stat::PersistedStat;
 use crate::snapshot::{self, Head, SnapshotSink, Summary};
 use std::fs;
 use std::io::{self, Write};
@@ -125,8 +126,16 @@ impl SnapshotSink for Printing<'_> {
         let size = image.data.map_or_else(|| "null".to_owned(), |data| format!("{} bytes", data.len()));
         let name = String::from_utf8_lossy(image.name);
         let NodeImage { slot, parent_slot, acl, stat, .. } = image;
-        self.line(format_args!("node {slot} in {parent_slot} {name:?}: {size}, ACL {acl}, {stat:?}"))
+        self.line(format_args!("node {slot} in {parent_slot} {name:?}: {size}, ACL {acl}, {}", stat_text(&stat)))
     }
+}
+
+fn stat_text(stat: &PersistedStat) -> String {
+    let PersistedStat { czxid, mzxid, pzxid, ctime_ms, mtime_ms, version, cversion, aversion, owner } = stat;
+    format!(
+        "czxid {czxid}, mzxid {mzxid}, pzxid {pzxid}, ctime {ctime_ms} ms, mtime {mtime_ms} ms, version {version}, cversion {cversion}, \
+         aversion {aversion}, owner {owner:#x}"
+    )
 }
 
 /// An entry of an ACL; of a digest only the user.
@@ -189,6 +198,14 @@ mod tests {
         bytes[last] ^= 1;
         fs::write(&path, &bytes).unwrap();
         assert!(shown(&path).contains("damaged: "), "{}", shown(&path));
+    }
+
+    #[test]
+    fn a_stat_is_shown_as_the_rest_is() {
+        let stat = PersistedStat { czxid: Zxid(0x2402), mzxid: Zxid(0x100_0000_0001), owner: 0x30, version: 2, ..PersistedStat::default() };
+        let text = stat_text(&stat);
+        assert!(text.starts_with("czxid 0x2402, mzxid 0x10000000001, pzxid 0x0, ctime 0 ms, "), "{text}");
+        assert!(text.ends_with("version 2, cversion 0, aversion 0, owner 0x30"), "{text}");
     }
 
     #[test]
