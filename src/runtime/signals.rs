@@ -35,6 +35,7 @@ fn listen(asking: &'static [i32]) -> io::Result<Receiver<i32>> {
     let ending = ENDING.into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
     let mut signals = Signals::new(ending.chain(asking.iter().copied()))?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut told = false;
         for signal in signals.forever() {
             if asking.contains(&signal) {
                 tracing::warn!(
@@ -43,7 +44,10 @@ fn listen(asking: &'static [i32]) -> io::Result<Receiver<i32>> {
                 );
                 continue;
             }
-            tracing::info!("{} came: this process is to end", name(signal));
+            // A supervisor may send it to the process and to its group, too.
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!("{} came: this process is to end", name(signal));
+            }
             // A full channel has told the executor already.
             let _ = send.try_send(signal);
         }

@@ -34,8 +34,8 @@ fn the_best_gathers_when_somebody_linked_is_not_heard_looking() {
 fn a_quorum_that_is_missed_for_long_is_important_and_says_who_has_to_connect() {
     let mut b = Bench::new(2);
     let mut said = Vec::new();
-    for _ in 0..20 {
-        b.now += 500;
+    for _ in 0..9000 / (PULSE_MS / 2) {
+        b.now += PULSE_MS / 2;
         said.extend(b.all(Input::Tick).into_iter().filter_map(|o| match o {
             Output::Say { important, text } => Some((important, text)),
             _ => None,
