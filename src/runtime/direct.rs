@@ -10,7 +10,8 @@ use std::path::Path;
 /// Alignment that every device accepts; the log's blocks have it too.
 pub(super) const ALIGNMENT: usize = 4096;
 
-/// What ramfs calls itself.
+/// What the filesystems in memory call themselves.
+const TMPFS_MAGIC: i128 = 0x0102_1994;
 const RAMFS_MAGIC: i128 = 0x8584_58f6;
 
 /// Aligned zeros.
@@ -74,14 +75,17 @@ fn probe_file(dir: &Path, file: &File) -> Direct {
             Ok(()) => Direct::Works,
             Err(error) => Direct::Untried(format!("writing a block with O_DIRECT in {} fails: {error}", dir.display())),
         },
-        Err(rustix::io::Errno::INVAL) => Direct::Missing { in_memory: in_memory(dir) },
+        Err(rustix::io::Errno::INVAL) => Direct::Missing { in_memory: is_one_of(dir, &[TMPFS_MAGIC]) },
         Err(error) => Direct::Untried(format!("asking {} for O_DIRECT fails: {error}", dir.display())),
     }
 }
 
 /// Whether the filesystem of `dir` lies in memory. It may have O_DIRECT all the same: tmpfs does since Linux 6.6.
 pub(super) fn in_memory(dir: &Path) -> bool {
-    let kinds = [i128::from(libc::TMPFS_MAGIC), RAMFS_MAGIC];
+    is_one_of(dir, &[TMPFS_MAGIC, RAMFS_MAGIC])
+}
+
+fn is_one_of(dir: &Path, kinds: &[i128]) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|found| kinds.contains(&i128::from(found.f_type)))
 }
 
