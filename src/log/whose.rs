@@ -57,8 +57,8 @@ fn guess_cluster(files: &dyn Files, mark: Option<Mark>, base: &Base) -> Option<C
     let found = scan(files, None);
     let by_batch = found.batches.last().map(|b| b.header.replicated.cluster);
     let by_segment = |named: bool| {
-        let heads = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster));
-        heads.filter(|c| !named || *c != NO_CLUSTER).next_back()
+        let mut heads = found.segments.iter().filter_map(|s| s.head.map(|h| h.cluster));
+        heads.rfind(|c| !named || *c != NO_CLUSTER)
     };
     let by_mark = mark.map(|m| m.cluster);
     // The history itself first: a mark that strayed here from another server would make every batch a stranger's.

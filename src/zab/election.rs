@@ -110,9 +110,11 @@ impl Zab {
             return Some(0);
         }
         let whole = self.vault.stored().current_epoch > 0 || self.standing() == Standing::Voter;
-        let lost_metadata = !whole && self.standing() == Standing::Repairing;
-        if whole || !self.votes() || mutant!("zab-wiped-follows-at-once") || (lost_metadata && mutant!("zab-repairing-follows-at-once")) {
+        if whole || !self.votes() || mutant!("zab-wiped-follows-at-once") {
             // Whoever holds what it acknowledged, in part or whole, still knows what it promised; a founder never promised anything before.
+            return Some(accepted);
+        }
+        if self.standing() == Standing::Repairing && mutant!("zab-repairing-follows-at-once") {
             return Some(accepted);
         }
         if self.promised_to.is_some_and(|(_, epoch)| epoch == accepted) {
