@@ -31,7 +31,7 @@ pub struct Mutant {
 pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "accept-loss-forgets-membership", what: "an accepted loss makes a member a full voter without its history" },
     Mutant { name: "ack-before-durable", what: "applies and answers what isn't durable yet" },
-    Mutant { name: "apply-misses-a-held-answer", what: "a write that is applied while a refusal before it waits is never answered" },
+    Mutant { name: "apply-overtakes-a-refusal", what: "a transaction is applied although a refusal judged before it waits for its round" },
     Mutant { name: "auth-any-id-is-valid", what: "an ACL may name unknown schemes and invalid ids" },
     Mutant { name: "auth-everybody-is-super", what: "any digest credentials make a super user" },
     Mutant { name: "boot-trusts-snapshot-names", what: "a start builds upon a snapshot whose name may not be durable" },

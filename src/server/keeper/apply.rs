@@ -17,6 +17,7 @@ use crate::model::request::{Connected, CreateOp};
 use crate::model::stat::Stat;
 use crate::model::txn::{OpRef, TxnHead};
 use crate::mutant;
+use crate::server::mail::Then;
 use crate::server::note::Level;
 use crate::server::words::latency::Stage;
 use crate::tree::watch::Watches;
@@ -69,7 +70,8 @@ impl<M: BatchMemory> Keeper<M> {
         let committed = if mutant!("ack-before-durable") { self.proposed } else { self.committed() };
         self.log.set_committed(committed);
         self.stages_progress(committed, cx.now);
-        while let Some(batch) = self.log.next_applicable(committed) {
+        let upto = self.applicable(committed);
+        while let Some(batch) = self.log.next_applicable(upto) {
             let mut body_len = batch.body().len();
             for record in batch.records() {
                 // The very bytes that this process encoded.
@@ -82,6 +84,21 @@ impl<M: BatchMemory> Keeper<M> {
             }
             self.keep_digest();
         }
+    }
+
+    /// How far of what is committed may be applied. Who was refused, or asked for a sync, is answered from the state at which that was judged, once
+    /// a quorum has confirmed the leader; were a later transaction applied before, its answer, its events and reads would have to wait behind
+    /// that one answer, each in its place. Nearly always the acknowledgements that commit a batch confirm the round too; after a pause of the
+    /// leader's process they don't.
+    fn applicable(&self, committed: Zxid) -> Zxid {
+        if self.gates.is_empty() || mutant!("apply-overtakes-a-refusal") {
+            return committed;
+        }
+        let Some(e) = &self.ensemble else { return committed };
+        let confirmed = e.confirmed();
+        // In order of their rounds.
+        let unconfirmed = self.gates.partition_point(|gate| gate.due.beat <= confirmed);
+        self.gates.get(unconfirmed).map_or(committed, |gate| gate.due.at.min(committed))
     }
 
     /// Answers whoever waited for what is applied now.
@@ -100,7 +117,7 @@ impl<M: BatchMemory> Keeper<M> {
         invariant!(follows, "{} is applied after {}", head.zxid, self.applied);
         let waiter = self.waiter(head.session, head.zxid);
         if mutant!("reply-before-watch")
-            && let Some((idx, 0)) = waiter
+            && let Some(idx) = waiter
             && let Some(Waiting::Write { kind: WriteKind::Single(OpCode::SetData), .. }) = self.conns.get(idx).and_then(|c| c.queue.front())
         {
             self.answer_early(cx, idx, head.zxid);
@@ -118,8 +135,8 @@ impl<M: BatchMemory> Keeper<M> {
         self.prep.applied(head.zxid);
         self.stats.commits += 1;
         self.words.on_applied(head.zxid, &self.tree);
-        if let Some((idx, place)) = waiter {
-            self.answer_write(cx, idx, place, &results);
+        if let Some(idx) = waiter {
+            self.answer_write(cx, idx, &results);
             self.drain(cx, idx);
         }
     }
@@ -155,15 +172,13 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// Who waits for this transaction's answer, and at which place of its queue: the first unless a refusal or a sync before it still
-    /// waits for a round to be confirmed.
-    fn waiter(&self, session: SessionId, zxid: Zxid) -> Option<(u32, usize)> {
+    /// Who waits for this transaction's answer.
+    fn waiter(&self, session: SessionId, zxid: Zxid) -> Option<u32> {
         let idx = self.joining.get(&session).copied().or_else(|| self.sessions.get(session)?.conn)?;
-        let queue = &self.conns.get(idx)?.queue;
-        // The oldest write: those behind it come later in the history too.
-        let place = queue.iter().position(|waiting| matches!(waiting, Waiting::Write { .. }))?;
-        let is_it = matches!(&queue[place], Waiting::Write { zxid: waited, .. } if *waited == zxid);
-        (is_it && (place == 0 || !mutant!("apply-misses-a-held-answer"))).then_some((idx, place))
+        match self.conns.get(idx)?.queue.front() {
+            Some(Waiting::Write { zxid: waited, .. }) if *waited == zxid => Some(idx),
+            _ => None,
+        }
     }
 
     fn stat_after(&self, op: &OpRef<'_>) -> Option<Stat> {
@@ -175,45 +190,46 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// Answers at once if nothing stands before it; else the answer is encoded now, with what the transaction left behind, and stands
-    /// in its place until its turn.
-    fn answer_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, place: usize, results: &[Done<'_>]) {
+    fn answer_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, results: &[Done<'_>]) {
         let Some(conn) = self.conns.get_mut(idx) else { return };
-        let taken = if place == 0 { conn.queue.pop_front() } else { conn.queue.remove(place) };
-        let Some(Waiting::Write { zxid, xid, kind, received_ns }) = taken else { return };
-        self.book_write(cx, idx, zxid, &kind, received_ns);
-        let answer = Answer::ok(xid, self.applied, received_ns);
-        let answer = if kind == WriteKind::Close { answer.last() } else { answer };
-        match kind {
-            WriteKind::Session { with_read_only } => self.join(cx, idx, with_read_only),
-            kind if place == 0 => {
-                replies::answer(&mut self.conns, &mut self.stats, cx, idx, answer, |reply| put_result(reply, &kind, results));
-            }
-            kind => {
-                let mut frame = Vec::new();
-                let mut reply = Reply::begin(&mut frame, xid, answer.zxid, None);
-                put_result(&mut reply, &kind, results);
-                reply.finish();
-                if let Some(conn) = self.conns.get_mut(idx) {
-                    conn.queue.insert(place, Waiting::Answered { answer, frame: frame.into() });
-                }
-            }
-        }
-    }
-
-    /// What a write took, for the figures and for the line about a slow one.
-    fn book_write(&mut self, cx: &mut Cx<'_, M>, idx: u32, zxid: Zxid, kind: &WriteKind, received_ns: u64) {
+        let Some(Waiting::Write { zxid, xid, kind, received_ns }) = conn.queue.pop_front() else { return };
         let took_ms = latency_ms(cx.now, received_ns);
         self.stages.record(Stage::Write, cx.now.mono_ns.saturating_sub(received_ns));
-        if took_ms < self.options.slow_request_ms {
-            return;
+        if took_ms >= self.options.slow_request_ms {
+            let (name, peer) = (write_name(&kind), conn.peer);
+            // A disk that stands still makes thousands of them slow at once.
+            if let Some(left_out) = self.slow.admit(cx.now.mono) {
+                let more = if left_out > 0 { format!(" ({left_out} more like it weren't listed)") } else { String::new() };
+                let waits = self.stages.waits(took_ms);
+                cx.fx.note(Level::Warn, format!("slow request: {name} of {peer} ({zxid}) took {took_ms} ms: {waits}{more}"));
+            }
         }
-        let Some(peer) = self.conns.get(idx).map(|conn| conn.peer) else { return };
-        // A disk that stands still makes thousands of them slow at once.
-        if let Some(left_out) = self.slow.admit(cx.now.mono) {
-            let more = if left_out > 0 { format!(" ({left_out} more like it weren't listed)") } else { String::new() };
-            let (name, waits) = (write_name(kind), self.stages.waits(took_ms));
-            cx.fx.note(Level::Warn, format!("slow request: {name} of {peer} ({zxid}) took {took_ms} ms: {waits}{more}"));
+        let head = Answer::ok(xid, self.applied, received_ns);
+        let (conns, stats) = (&mut self.conns, &mut self.stats);
+        match kind {
+            WriteKind::Session { with_read_only } => self.join(cx, idx, with_read_only),
+            WriteKind::Close => replies::answer(conns, stats, cx, idx, Answer { then: Then::Close, ..head }, |_| {}),
+            WriteKind::Single(op) => {
+                let Some(result) = results.first() else {
+                    return replies::answer(conns, stats, cx, idx, head, |_| {});
+                };
+                replies::answer(conns, stats, cx, idx, head, |reply| {
+                    if let (OpRef::Create { path, .. }, true) = (result.op, op != OpCode::SetAcl) {
+                        reply.put_text(path);
+                    }
+                    if let Some(stat) = result.stat.filter(|_| op != OpCode::Create) {
+                        reply.put_stat(&stat);
+                    }
+                });
+            }
+            WriteKind::Multi(ops) => replies::answer(conns, stats, cx, idx, head, |reply| {
+                let mut results = results.iter();
+                for op in &ops {
+                    let result = if *op == OpCode::Check { None } else { results.next() };
+                    put_multi_result(reply, *op, result);
+                }
+                reply.put_multi_end();
+            }),
         }
     }
 
@@ -234,9 +250,9 @@ impl<M: BatchMemory> Keeper<M> {
             if let Waiting::Write { zxid, .. } = first {
                 invariant!(*zxid > self.applied, "the answer to {zxid} was missed: {} is applied", self.applied);
             }
-            let has_its_turn = matches!(first, Waiting::Later { .. } | Waiting::Answered { .. });
+            let is_read = matches!(first, Waiting::Later { .. });
             let due = first.due();
-            if !has_its_turn && !due.is_some_and(|due| self.is_due(due)) {
+            if !is_read && !due.is_some_and(|due| self.is_due(due)) {
                 return;
             }
             let Some(conn) = self.conns.get_mut(idx) else { return };
@@ -247,9 +263,6 @@ impl<M: BatchMemory> Keeper<M> {
                     replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |r| {
                         r.put_buffer(path.as_deref());
                     });
-                }
-                Some(Waiting::Answered { answer, frame }) => {
-                    replies::answer_encoded(&mut self.conns, &mut self.stats, cx, idx, answer, &frame);
                 }
                 Some(Waiting::Attach { timeout_ms, with_read_only, .. }) => self.answer_attach(cx, idx, timeout_ms, with_read_only),
                 Some(Waiting::Later { xid, op, len, received_ns }) => {
@@ -289,30 +302,6 @@ impl<M: BatchMemory> Keeper<M> {
         replies::answer(&mut self.conns, &mut self.stats, cx, idx, head, |r| {
             r.put_stat(&Stat::default());
         });
-    }
-}
-
-/// The body of the answer to a write that went through.
-fn put_result(reply: &mut Reply<'_>, kind: &WriteKind, results: &[Done<'_>]) {
-    match kind {
-        WriteKind::Session { .. } | WriteKind::Close => {}
-        WriteKind::Single(op) => {
-            let Some(result) = results.first() else { return };
-            if let (OpRef::Create { path, .. }, true) = (result.op, *op != OpCode::SetAcl) {
-                reply.put_text(path);
-            }
-            if let Some(stat) = result.stat.filter(|_| *op != OpCode::Create) {
-                reply.put_stat(&stat);
-            }
-        }
-        WriteKind::Multi(ops) => {
-            let mut results = results.iter();
-            for op in ops {
-                let result = if *op == OpCode::Check { None } else { results.next() };
-                put_multi_result(reply, *op, result);
-            }
-            reply.put_multi_end();
-        }
     }
 }
 

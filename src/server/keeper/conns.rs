@@ -4,7 +4,6 @@
 //! connection's queue, and everything behind it waits: reads as copies of their bytes, refused writes as the zxid at which
 //! they were judged. Connections are addressed by a dense index, which the watch table uses too.
 
-use super::replies::Answer;
 use crate::base::ids::{ConnId, SessionId, Zxid};
 use crate::base::time::MonoMs;
 use crate::invariant;
@@ -91,13 +90,6 @@ pub enum Waiting {
         /// For the latency figures.
         received_ns: u64,
     },
-    /// A write that was applied while something before it still waited: its answer as it was then.
-    Answered {
-        /// The head.
-        answer: Answer,
-        /// The whole frame.
-        frame: Box<[u8]>,
-    },
     /// A refused write: answered once everything that it was judged against is committed and applied.
     Refused {
         /// When it may be answered.
@@ -148,7 +140,7 @@ impl Waiting {
     pub fn due(&self) -> Option<Due> {
         match self {
             Waiting::Refused { due, .. } | Waiting::Sync { due, .. } | Waiting::Attach { due, .. } => Some(*due),
-            Waiting::Forwarded { .. } | Waiting::Write { .. } | Waiting::Answered { .. } | Waiting::Later { .. } => None,
+            Waiting::Forwarded { .. } | Waiting::Write { .. } | Waiting::Later { .. } => None,
         }
     }
 }

@@ -25,7 +25,7 @@ impl<M: BatchMemory> Keeper<M> {
         let first = conn.queue.front();
         let overdue = first.filter(|first| match first.due() {
             Some(due) => self.is_due(due) || !is_gated,
-            None => matches!(first, Waiting::Later { .. } | Waiting::Answered { .. }),
+            None => matches!(first, Waiting::Later { .. }),
         });
         missed.or(overdue).map(|waiting| format!("{waiting:?} at {applied}"))
     }

@@ -19,18 +19,18 @@ use crate::wire::client::reply::{Reply, write_sasl_failed};
 pub(super) const NO_ZXID: Zxid = Zxid(u64::MAX);
 
 /// The head of an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Answer {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
     /// The client's number.
-    pub xid: i32,
+    pub(super) xid: i32,
     /// What the header says the server has applied.
-    pub zxid: Zxid,
+    pub(super) zxid: Zxid,
     /// The error, if it is one.
-    pub err: Option<ErrorCode>,
+    pub(super) err: Option<ErrorCode>,
     /// When the request was read.
-    pub received_ns: u64,
+    pub(super) received_ns: u64,
     /// What follows for the connection.
-    pub then: Then,
+    pub(super) then: Then,
 }
 
 impl Answer {
@@ -99,21 +99,6 @@ pub(super) fn answer_if_it_fits<M: BatchMemory>(
         }
         fits
     })
-}
-
-/// Sends an answer that was encoded before its turn.
-pub(super) fn answer_encoded<M: BatchMemory>(
-    conns: &mut Conns,
-    stats: &mut Stats,
-    cx: &mut Cx<'_, M>,
-    idx: u32,
-    answer: Answer,
-    frame: &[u8],
-) {
-    send(conns, stats, cx, idx, answer, |out| {
-        out.extend_from_slice(frame);
-        true
-    });
 }
 
 #[inline]

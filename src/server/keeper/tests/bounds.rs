@@ -47,6 +47,27 @@ fn forwarded_writes_wait_while_nothing_commits_and_are_not_refused() {
     c.same_trees();
 }
 
+/// The leader doesn't trust what it heard before the pause, so its rounds wait for fresh pulses; writes are acknowledged at once.
+#[test]
+fn after_a_pause_of_all_servers_each_request_is_answered_in_its_turn() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    for at in [leader, follower] {
+        let conn = c.connect(at, SessionId::NONE, &[0; 16]);
+        let path = format!("/n{}", at.0);
+        assert_eq!(c.ask(at, conn, &[create(&path, 0)]), ["reply 1 err 0"]);
+        c.stand_still(1200);
+        let good = Request::SetData { path: path.as_bytes(), data: None, version: -1 };
+        let bad = Request::SetData { path: b"/none", data: None, version: -1 };
+        let before = c.seen(at, conn).len();
+        c.ask(at, conn, &[bad.clone(), good.clone(), Request::Ping, bad, good]);
+        c.run(500);
+        let answers = c.seen(at, conn)[before..].to_vec();
+        assert_eq!(answers, ["reply 1 err -101", "reply 2 err 0", "reply 3 err 0", "reply 4 err -101", "reply 5 err 0"], "server {}", at.0);
+    }
+}
+
 /// What `prep` lets pass must fit the log: it counts with bounds of its own.
 #[test]
 fn prep_counts_no_less_than_the_log_for_every_change() {

@@ -109,6 +109,11 @@ impl Cluster {
         Now { mono: MonoMs(self.now_ms), mono_ns: self.now_ms * 1_000_000, wall_ms: 1_700_000_000_000 + self.now_ms as i64 }
     }
 
+    /// Time passes, and nobody does anything: the host was suspended.
+    pub(super) fn stand_still(&mut self, ms: u64) {
+        self.now_ms += ms;
+    }
+
     /// Time passes in steps of 10 ms.
     pub(super) fn run(&mut self, ms: u64) {
         for _ in 0..ms / 10 {
