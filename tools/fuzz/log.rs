@@ -12,7 +12,7 @@ use ringkeeper::log::case::CASES;
 use ringkeeper::log::mark::read_mark;
 use ringkeeper::log::meta::{Meta, meta_path};
 use ringkeeper::log::segment::SegmentHead;
-use ringkeeper::log::{Case, DiskDone, DiskEffect, Identity, Log, LogOptions, Recovery, Start, accept_loss, inspect, recover};
+use ringkeeper::log::{Case, DiskDone, DiskEffect, Identity, Log, Recovery, Start, accept_loss, inspect, recover};
 use ringkeeper::model::file::Stored;
 
 /// See the module.
@@ -198,10 +198,10 @@ const SEGMENTS_MADE_MAX: usize = 8;
 /// Carries the start out: a second recovery finds the same, and a log that goes on from it keeps what it writes.
 fn go_on(prng: &mut Prng, grown: &Grown, disk: &mut Disk, after: Zxid, start: &Start, tail: Zxid, firsts: &[Zxid]) -> Result<(), String> {
     start.scripts.iter().try_for_each(|script| disk.run(script))?;
-    // Files with an epoch are a member's: once its loss was accepted it goes on as one, and applies only what it knows to be committed.
-    let options = LogOptions { member: grown.options.member || start.log.meta.repairing, ..grown.options };
-    let again = recover(disk, snapshot_at(after), &options, CLUSTER);
-    if again.case.is_damage() || again.tail.zxid != tail || firsts_of(&again) != firsts {
+    let again = recover(disk, snapshot_at(after), &grown.options, CLUSTER);
+    // Files with an epoch are a member's: accepting its loss hands out only what is known to be committed, and leaves all of it in the log.
+    let fits = if start.log.meta.repairing { firsts_of(&again).starts_with(firsts) } else { firsts_of(&again) == firsts };
+    if again.case.is_damage() || again.tail.zxid != tail || !fits {
         let found = firsts_of(&again);
         return Err(format!(
             "after the start: {:?} through {} {found:?}, before: through {tail} {firsts:?}; {:?}",
@@ -209,7 +209,7 @@ fn go_on(prng: &mut Prng, grown: &Grown, disk: &mut Disk, after: Zxid, start: &S
         ));
     }
     let Some(next) = tail.next() else { return Ok(()) };
-    let mut log: Log<HeapMemory> = Log::new(start.log.clone(), options, 1);
+    let mut log: Log<HeapMemory> = Log::new(start.log.clone(), grown.options, 1);
     let (head, ops) = transaction(prng, next);
     let mut out = Vec::new();
     log.append(&mut HeapPool::default(), &head, &ops).map_err(|full| full.to_string())?;
@@ -227,7 +227,7 @@ fn go_on(prng: &mut Prng, grown: &Grown, disk: &mut Disk, after: Zxid, start: &S
     };
     disk.write(&file.name, at, &memory.bytes()[..len])?;
     log.on_disk(DiskDone::of(ticket, Ok(())), &mut out);
-    let third = recover(disk, snapshot_at(after), &options, CLUSTER);
+    let third = recover(disk, snapshot_at(after), &grown.options, CLUSTER);
     if third.case.is_damage() || third.tail.zxid != next {
         return Err(format!("{next} was written after a start; then {:?} through {}: {:?}", third.case, third.tail.zxid, third.damages));
     }
