@@ -337,6 +337,19 @@ fn a_session_moves_between_servers_and_its_former_connection_ends_without_an_ans
 }
 
 #[test]
+fn who_loses_its_role_ends_its_connections() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let leader = c.leader().unwrap();
+    let conn = c.connect(leader, SessionId::NONE, &[0; 16]);
+    assert_eq!(c.ask(leader, conn, &[create("/a", 0)]), ["reply 1 err 0"]);
+    let others: Vec<ServerId> = c.nodes.keys().copied().filter(|id| *id != leader).collect();
+    others.into_iter().for_each(|id| c.kill(id));
+    c.run(3000);
+    assert_eq!((c.leader(), c.seen(leader, conn).last().unwrap().as_str()), (None, "end"));
+}
+
+#[test]
 fn a_dead_leader_is_replaced_and_nothing_is_lost() {
     let mut c = Cluster::new(3);
     c.run(1000);
