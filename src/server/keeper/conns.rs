@@ -135,6 +135,15 @@ pub enum Waiting {
 }
 
 impl Waiting {
+    /// The last transaction that it was judged by; its own, if it made one. It never falls along a connection's queue.
+    #[must_use]
+    pub fn judged_at(&self) -> Option<Zxid> {
+        match self {
+            Waiting::Write { zxid, .. } => Some(*zxid),
+            other => other.due().map(|due| due.at),
+        }
+    }
+
     /// When it may be answered, if that doesn't depend on a transaction of its own.
     #[must_use]
     pub fn due(&self) -> Option<Due> {

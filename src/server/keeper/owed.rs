@@ -11,12 +11,11 @@ impl<M: BatchMemory> Keeper<M> {
     #[must_use]
     pub fn forgotten_answer(&self) -> Option<String> {
         let gated: HashSet<_> = self.gates.iter().map(|gate| gate.conn).collect();
-        let open = self.conns.iter().filter(|(_, conn)| conn.phase != Phase::Closing);
-        open.filter_map(|(_, conn)| {
+        let mut open = self.conns.iter().filter(|(_, conn)| conn.phase != Phase::Closing);
+        open.find_map(|(_, conn)| {
             let what = self.forgotten_of(conn, gated.contains(&conn.id))?;
             Some(format!("the client at {} will never be answered: {what}", conn.peer))
         })
-        .next()
     }
 
     fn forgotten_of(&self, conn: &Conn, is_gated: bool) -> Option<String> {

@@ -76,9 +76,7 @@ impl<M: BatchMemory> Keeper<M> {
         let eyes = Eyes { tree: &self.tree, identities: &identities, skip_acl: self.options.prep.skip_acl };
         let (conns, stats) = (&mut self.conns, &mut self.stats);
         let found = find(&eyes, request);
-        if let Some((path, mode)) = watch_of(request, found.is_ok(), found.as_ref().err().copied()) {
-            self.watches.add(idx, path, mode);
-        }
+        let watch = watch_of(request, found.is_ok(), found.as_ref().err().copied());
         let mut fits = true;
         match found {
             Err(code) => replies::answer(conns, stats, cx, idx, Answer { err: Some(code), ..head }, |_| {}),
@@ -94,6 +92,10 @@ impl<M: BatchMemory> Keeper<M> {
         }
         if let Some(conn) = self.conns.get_mut(idx) {
             conn.identities = identities;
+        }
+        // What is refused leaves no watch (T25).
+        if let Some((path, mode)) = watch.filter(|_| fits) {
+            self.watches.add(idx, path, mode);
         }
         if !fits {
             let bytes = Room::bytes(request);

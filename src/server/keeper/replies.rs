@@ -74,15 +74,13 @@ pub(super) fn answer<M: BatchMemory>(
     answer: Answer,
     body: impl FnOnce(&mut Reply<'_>),
 ) {
-    send(conns, stats, cx, idx, answer, |out| {
-        let mut reply = Reply::begin(out, answer.xid, answer.zxid, answer.err);
-        body(&mut reply);
-        reply.finish();
+    answer_if_it_fits(conns, stats, cx, idx, answer, |reply| {
+        body(reply);
         true
     });
 }
 
-/// As [`answer`]; nothing is sent if `body` says false, because the answer would be too long.
+/// As [`answer`]; nothing is sent, and false returned, if `body` says false because the answer would be too long.
 pub(super) fn answer_if_it_fits<M: BatchMemory>(
     conns: &mut Conns,
     stats: &mut Stats,
@@ -91,31 +89,14 @@ pub(super) fn answer_if_it_fits<M: BatchMemory>(
     answer: Answer,
     body: impl FnOnce(&mut Reply<'_>) -> bool,
 ) -> bool {
-    send(conns, stats, cx, idx, answer, |out| {
-        let mut reply = Reply::begin(out, answer.xid, answer.zxid, answer.err);
-        let fits = body(&mut reply);
-        if fits {
-            reply.finish();
-        }
-        fits
-    })
-}
-
-#[inline]
-fn send<M: BatchMemory>(
-    conns: &mut Conns,
-    stats: &mut Stats,
-    cx: &mut Cx<'_, M>,
-    idx: u32,
-    answer: Answer,
-    write: impl FnOnce(&mut Vec<u8>) -> bool,
-) -> bool {
     let Some(conn) = conns.get_mut(idx).filter(|conn| conn.phase != Phase::Closing) else { return true };
     let outbox = cx.fx.outboxes.of(conn.id.front());
     let from = outbox.bytes.len();
-    if !write(&mut outbox.bytes) {
+    let mut reply = Reply::begin(&mut outbox.bytes, answer.xid, answer.zxid, answer.err);
+    if !body(&mut reply) {
         return false;
     }
+    reply.finish();
     let len = outbox.bytes.len() - from;
     let then = if answer.then == Then::Keep && is_too_much(conn, stats.turns, len) { Then::Report } else { answer.then };
     outbox.book(conn.id, from, 1, then);

@@ -200,7 +200,15 @@ impl<M: BatchMemory> Keeper<M> {
             ForwardVerdict::Answer { at, beat, outcome } => answer(outcome, asked, Due { at, beat }, xid, received_ns),
         };
         let Some(judged) = judged else { return false };
+        // The leader judges in order. What claims otherwise would be applied before its turn, or be waited for by nobody.
+        let before = conn.queue.iter().take(at).filter_map(Waiting::judged_at).max().unwrap_or_default();
+        let is_write = matches!(judged, Waiting::Write { .. });
+        let in_order = judged.judged_at().is_some_and(|now| now > before || (now == before && !is_write));
         let due = judged.due();
+        let after_last_gate = due.is_none_or(|due| self.gates.back().is_none_or(|last| last.due.at <= due.at && last.due.beat <= due.beat));
+        if !in_order || !after_last_gate {
+            return false;
+        }
         conn.queue[at] = judged;
         if let Some(due) = due {
             if self.is_due(due) {

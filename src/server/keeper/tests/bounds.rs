@@ -15,6 +15,7 @@ use crate::server::peer_mail::PeerItem;
 use crate::wire::client::client_side::{put_request, request_op};
 use crate::wire::peer as wire;
 use crate::wire::peer::PeerFrames;
+use crate::wire::peer::forward::{self, ForwardVerdict};
 
 #[test]
 fn forwarded_writes_wait_while_nothing_commits_and_are_not_refused() {
@@ -155,23 +156,49 @@ fn a_flood_of_slow_requests_becomes_a_few_lines_that_say_what_they_waited_for() 
     assert!(lines.iter().all(|line| line.contains("took 1000 ms: 1000 ms until it was in a batch here, 0 until that went to the disk")));
 }
 
+/// `to` has a message of `from` in its mail.
+fn hear(c: &mut Cluster, from: ServerId, to: ServerId, lane: Lane, message: &Message<'_>) {
+    let mut framed = Vec::new();
+    wire::put(&mut framed, from, message);
+    let mut frames = PeerFrames::new(wire::body_bytes_max(lane));
+    let frame = frames.next(&framed).unwrap().1.unwrap();
+    let mail = &mut c.nodes.get_mut(&to).unwrap().mail;
+    let at = mail.bytes.len();
+    mail.bytes.extend_from_slice(frame.body);
+    mail.items.push(PeerItem::Message { peer: from, lane, link: link(to, from, lane as usize), body: at..mail.bytes.len() });
+}
+
+/// One of the two would never be applied in its turn. The cluster of the test doesn't bear that a link is closed.
+#[test]
+#[should_panic(expected = "closes its link")]
+fn verdicts_out_of_order_end_the_link_and_nothing_else() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let conn = c.connect(follower, SessionId::NONE, &[0; 16]);
+    let (mut bytes, mut items) = (Vec::new(), Vec::new());
+    for xid in 1..=2 {
+        let (from, request) = (bytes.len() + 12, create("/a", 2));
+        put_request(&mut bytes, xid, &request);
+        items.push(Item::Request { conn, xid, op: request_op(&request).wire(), body: from..bytes.len() });
+    }
+    c.burst(follower, items, bytes);
+    c.turn(follower, false);
+    let mut verdicts = Vec::new();
+    for counter in [900, 800] {
+        forward::put_verdict(&mut verdicts, &ForwardVerdict::Proposed { zxid: Zxid::new(1, counter) });
+    }
+    hear(&mut c, leader, follower, Lane::Main, &Message::Verdicts { epoch: 1, bytes: &verdicts });
+    c.turn(follower, false);
+}
+
 #[test]
 fn of_several_reads_that_a_learner_asks_for_at_once_the_newest_is_answered() {
     let mut c = Cluster::new(3);
     c.run(1000);
     let (leader, follower) = (c.leader().unwrap(), c.follower());
     let at = |counter| Identity { zxid: Zxid::new(1, counter), checksum: 7 };
-    let bulk = link(leader, follower, Lane::Bulk as usize);
-    let ask = |c: &mut Cluster, after: Identity| {
-        let mut framed = Vec::new();
-        wire::put(&mut framed, follower, &Message::FetchAsk { after, bytes_max: 1000 });
-        let mut frames = PeerFrames::new(wire::body_bytes_max(Lane::Bulk));
-        let frame = frames.next(&framed).unwrap().1.unwrap();
-        let mail = &mut c.nodes.get_mut(&leader).unwrap().mail;
-        let from = mail.bytes.len();
-        mail.bytes.extend_from_slice(frame.body);
-        mail.items.push(PeerItem::Message { peer: follower, lane: Lane::Bulk, link: bulk, body: from..mail.bytes.len() });
-    };
+    let ask = |c: &mut Cluster, after: Identity| hear(c, follower, leader, Lane::Bulk, &Message::FetchAsk { after, bytes_max: 1000 });
     let answers = |c: &mut Cluster| {
         (0..4).for_each(|_| c.turn(leader, false));
         let mail = std::mem::take(&mut c.nodes.get_mut(&follower).unwrap().mail);
