@@ -6,10 +6,12 @@ Mounted inside `isolate`'s mount namespace, so it is gone with the test whatever
 import fcntl
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
 SHUTDOWN, WITHOUT_FLUSH = 0x8004587D, 2
+SPARE_MIB = 1024
 
 
 def run(*command):
@@ -24,6 +26,10 @@ class Disk:
     def __init__(self, path, mib):
         self.path, self.image, self.mounted = pathlib.Path(path), pathlib.Path(f"{path}.img"), False
         self.path.mkdir(parents=True, exist_ok=True)
+        # A file with holes: a machine without room for it would look like a full disk of the server's.
+        free_mib = shutil.disk_usage(self.path).free >> 20
+        if free_mib < mib + SPARE_MIB:
+            raise OSError(f"this machine has {free_mib} MiB left at {self.path}, a disk of {mib} MiB needs {mib + SPARE_MIB}")
         with open(self.image, "wb") as image:
             image.truncate(mib << 20)
         run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(self.image))
