@@ -68,6 +68,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "log_acks_before_completion", what: "counts a batch as durable when it is handed to the disk" },
     Mutant { name: "log_cuts_at_corruption", what: "cuts the log at damage below the evidence as if it were a torn tail" },
     Mutant { name: "log_durable_is_maximum", what: "takes the furthest completed batch over all shards as the durable position" },
+    Mutant { name: "log_epochs_need_room", what: "a new epoch is written to new files, and a full disk ends the server" },
     Mutant { name: "log_generation_not_raised", what: "starts again in the old log generation" },
     Mutant { name: "log_ignores_hole", what: "replays past a missing batch" },
     Mutant { name: "log_mark_ahead", what: "writes a durable mark for what isn't durable yet" },

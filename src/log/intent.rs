@@ -99,7 +99,7 @@ impl<M: BatchMemory> Log<M> {
             self.meta.ended.clear();
             return self.begin_intent(true, out);
         }
-        let script = self.meta.store_script();
+        let script = if mutant!("log_epochs_need_room") { self.meta.store_script() } else { self.meta.update_script() };
         let ticket = self.ticket(Pending::Meta);
         out.push(DiskEffect::Script { shard: None, script, ticket });
         ticket
@@ -137,20 +137,20 @@ impl<M: BatchMemory> Log<M> {
     pub(super) fn go_on_with_intent(&mut self, out: &mut Vec<DiskEffect<M>>) {
         let others = self.pending.iter().any(|(_, what)| !matches!(what, Pending::Intent | Pending::Read));
         let Some(Intent { ticket, issued: None, founding }) = self.intent.clone() else { return };
-        if others || self.has_fault() {
+        if others || self.has_fault() || self.refused.contains(&ticket) {
             return;
         }
         let mark = Mark { cluster: self.meta.cluster, ..self.mark.next(self.meta.generation, self.tail) };
-        let mut ops = self.meta.store_script().ops;
-        ops.extend(mark.create_script().ops);
+        let mut ops = self.meta.update_script().ops;
+        ops.extend(mark.overwrite_script().ops);
         let (cluster, generation, capacity) = (self.meta.cluster, self.meta.generation, self.options.first_segment_bytes);
         let count = if mutant!("cut-forgets-a-shard") { 1 } else { self.shards.len() };
         let firsts: Vec<_> = self.shards.iter().take(count).map(|s| s.successor(cluster, generation, capacity)).collect();
-        let mut heads = Vec::new();
-        for (head, script) in firsts {
-            ops.extend(script.ops);
-            heads.push(head);
-        }
+        let heads = firsts.iter().map(|(head, _)| *head).collect();
+        // What may find no room comes first, and what can't be done twice after it: all of it is tried again then.
+        let (made, recycled): (Vec<_>, Vec<_>) =
+            firsts.into_iter().partition(|(_, script)| matches!(script.ops[..], [FileOp::Create(_), ..]));
+        ops.extend(made.into_iter().chain(recycled).flat_map(|(_, script)| script.ops));
         if founding {
             let left = self.old.iter().cloned().chain(self.shards.iter().map(|s| s.in_use())).map(|s| (s.shard, s.path));
             let mut left: Vec<_> = left.collect();
@@ -159,6 +159,29 @@ impl<M: BatchMemory> Log<M> {
         }
         self.intent = Some(Intent { ticket, issued: Some((mark, heads)), founding });
         out.push(DiskEffect::Script { shard: None, script: Script { ops }, ticket });
+    }
+
+    /// The disk is full: whatever was asked for by `ticket` is asked for again at a later tick.
+    pub(super) fn refuse(&mut self, ticket: Ticket, what: Pending) {
+        if let (Some(intent), Pending::Intent) = (&mut self.intent, &what) {
+            intent.issued = None;
+        }
+        self.pending.push((ticket, what));
+        self.refused.push(ticket);
+    }
+
+    /// Asks again for what found the disk full.
+    pub(super) fn ask_again(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        if self.has_fault() {
+            return;
+        }
+        for ticket in std::mem::take(&mut self.refused) {
+            if self.pending.iter().any(|(pending, what)| *pending == ticket && matches!(what, Pending::Meta)) {
+                // It says what was wanted meanwhile too, and nothing is wanted before it may be durable.
+                out.push(DiskEffect::Script { shard: None, script: self.meta.update_script(), ticket });
+            }
+        }
+        self.go_on_with_intent(out);
     }
 
     pub(super) fn intent_done(&mut self) {

@@ -95,6 +95,13 @@ impl Mark {
         Script { ops: vec![FileOp::Write { path: mark_path(), at: self.offset(), bytes: self.encode() }, FileOp::Sync(mark_path())] }
     }
 
+    /// Steps that write this mark and a second one that says the same into both sectors, one after the other. They need no room on the disk.
+    #[must_use]
+    pub fn overwrite_script(&self) -> Script {
+        let ops = [*self, self.next(self.generation, self.durable)].into_iter().flat_map(|mark| mark.update_script().ops);
+        Script { ops: ops.collect() }
+    }
+
     /// The mark that follows this one.
     #[must_use]
     pub fn next(&self, generation: u64, durable: Identity) -> Mark {

@@ -1,10 +1,13 @@
 //! Epoch metadata: what must be known before anything else in the log means something. Two checksummed copies.
 //!
-//! Guarantees: each copy is replaced by write-temp, sync, rename, sync directory, one after the other, so a crash leaves at least one
-//! whole; the one with the higher sequence counts. Leaves to others: when it changes (`recover` at a start, `writer` for epochs).
+//! Guarantees: the copies are written one after the other, each durable before the next is touched, so a crash leaves at least one
+//! whole; the one with the higher sequence counts. A start makes both files anew; from then on they are written in place, in blocks that
+//! they have already: a new epoch must be possible on a full disk. Leaves to others: when it changes (`recover` at a start, `writer` for
+//! epochs).
 
 use crate::base::checksum::checksum;
 use crate::base::ids::{ClusterId, EPOCH_MAX, Zxid};
+use crate::base::limits::BLOCK_BYTES;
 use crate::log::batch::{FORMAT_VERSION, Identity, RUNNING_NUMBER_MAX};
 use crate::log::fields::{get_u32, get_u64, get_u128, newer_format, put_u32, put_u64, put_u128};
 use crate::log::segment::LOG_DIR;
@@ -59,7 +62,7 @@ pub fn meta_path(copy: usize) -> FilePath {
 }
 
 impl Meta {
-    /// The bytes of one copy.
+    /// The bytes of one copy. In the file zeros follow, to the end of the block.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; FIXED_BYTES + self.ended.len() * SPAN_BYTES + SUM_BYTES];
@@ -96,7 +99,11 @@ impl Meta {
         if get_u64(bytes, 0) != META_MAGIC {
             return Err("no epoch metadata".to_owned());
         }
-        let at = bytes.len() - SUM_BYTES;
+        let spans = get_u32(bytes, 12) as usize;
+        let Some(at) = spans.checked_mul(SPAN_BYTES).map(|len| len.saturating_add(FIXED_BYTES)).filter(|at| *at <= bytes.len() - SUM_BYTES)
+        else {
+            return Err("the number of generations doesn't fit the length".to_owned());
+        };
         if checksum(&bytes[..at]) != get_u64(bytes, at) {
             return Err("the checksum of the epoch metadata is wrong".to_owned());
         }
@@ -108,10 +115,6 @@ impl Meta {
         if flags & !FLAG_REPAIRING != 0 {
             return Err(format!("unknown flags {flags:#x} in the epoch metadata"));
         }
-        let spans = &bytes[FIXED_BYTES..at];
-        if !spans.len().is_multiple_of(SPAN_BYTES) || spans.len() / SPAN_BYTES != get_u32(bytes, 12) as usize {
-            return Err("the number of generations doesn't fit the length".to_owned());
-        }
         let meta = Meta {
             cluster: ClusterId(get_u128(bytes, 16)),
             accepted_epoch: get_u32(bytes, 32),
@@ -120,7 +123,7 @@ impl Meta {
             generation: get_u64(bytes, 40),
             start: get_identity(bytes, 56),
             sequence: get_u64(bytes, 48),
-            ended: spans.chunks_exact(SPAN_BYTES).map(read_span).collect(),
+            ended: bytes[FIXED_BYTES..at].chunks_exact(SPAN_BYTES).map(read_span).collect(),
         };
         if meta.is_plausible() { Ok(meta) } else { Err("a field of the epoch metadata is out of range".to_owned()) }
     }
@@ -148,7 +151,22 @@ impl Meta {
         self.ended.binary_search_by_key(&generation, |s| s.generation).ok().map(|idx| &self.ended[idx])
     }
 
-    /// Steps that replace both copies, one after the other.
+    /// What a copy's file holds.
+    fn padded(&self) -> Vec<u8> {
+        let mut bytes = self.encode();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
+        bytes
+    }
+
+    /// Steps that write both copies in place, one after the other. They need no room on the disk, unless there are so many ended
+    /// generations that another block is begun.
+    #[must_use]
+    pub fn update_script(&self) -> Script {
+        let copy = |path: FilePath| [FileOp::Write { path: path.clone(), at: 0, bytes: self.padded() }, FileOp::Sync(path)];
+        Script { ops: (0..2).map(meta_path).flat_map(copy).collect() }
+    }
+
+    /// Steps that make both copies' files anew, one after the other.
     #[must_use]
     pub fn store_script(&self) -> Script {
         let dir = FilePath::new(Volume::Log, LOG_DIR);
@@ -157,7 +175,7 @@ impl Meta {
             let path = meta_path(copy);
             let temp = FilePath::new(Volume::Log, format!("{}.tmp", path.name));
             ops.push(FileOp::Create(temp.clone()));
-            ops.push(FileOp::Write { path: temp.clone(), at: 0, bytes: self.encode() });
+            ops.push(FileOp::Write { path: temp.clone(), at: 0, bytes: self.padded() });
             ops.push(FileOp::Sync(temp.clone()));
             ops.push(FileOp::Rename { from: temp, to: path });
             ops.push(FileOp::SyncDir(dir.clone()));

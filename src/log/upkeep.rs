@@ -8,9 +8,13 @@ use crate::base::memory::BatchMemory;
 use crate::base::time::MonoMs;
 use crate::log::effect::DiskEffect;
 use crate::log::segment::shard_dir;
+use crate::log::shard::ShardSegments;
 use crate::log::writer::{Log, Pending};
 use crate::model::file::{FileOp, Script};
 use crate::mutant;
+
+/// How often a full device is tried again: each try may fill what is left of it, and takes its time from everything else on it.
+const RETRY_MS: u64 = 1000;
 
 impl<M: BatchMemory> Log<M> {
     /// Time passes: the durable mark is written when it is due, full devices are tried again, old segments go.
@@ -21,8 +25,10 @@ impl<M: BatchMemory> Log<M> {
             self.mark_at = now;
             self.write_mark(out);
         }
-        for shard in &mut self.shards {
-            shard.retry();
+        if now.since(self.retried_at) >= RETRY_MS {
+            self.retried_at = now;
+            self.shards.iter_mut().for_each(ShardSegments::retry);
+            self.ask_again(out);
         }
         self.drop_old(out);
         self.pump(false, out);

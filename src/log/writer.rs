@@ -104,6 +104,10 @@ pub struct Log<M> {
     fault: Option<DiskError>,
     pub(super) mark: Mark,
     pub(super) mark_at: MonoMs,
+    /// When a full device was tried again last.
+    pub(super) retried_at: MonoMs,
+    /// What found the device full and is asked for again.
+    pub(super) refused: Vec<Ticket>,
     pub(super) durable_at_tick: Zxid,
     pub(super) old: Vec<ClosedSegment>,
     pub(super) retain: Zxid,
@@ -159,6 +163,8 @@ impl<M: BatchMemory> Log<M> {
             // The start scripts wrote this mark and its twin.
             mark: start.mark.next(start.mark.generation, start.mark.durable),
             mark_at: MonoMs(0),
+            retried_at: MonoMs(0),
+            refused: Vec::new(),
             durable_at_tick: durable,
             old: start.closed,
             retain: Zxid::ZERO,
@@ -332,6 +338,9 @@ impl<M: BatchMemory> Log<M> {
             // A range that can't be read says nothing about writes.
             (Pending::Read, Err(_)) => {}
             (Pending::Spare { shard }, Err(error)) if error.no_space => self.shards[shard.idx()].not_made(),
+            (what @ (Pending::Meta | Pending::Intent), Err(error)) if error.no_space && !mutant!("log_epochs_need_room") => {
+                self.refuse(done.ticket, what);
+            }
             (_, Err(error)) => self.latch(error),
             (Pending::Append { shard, last }, Ok(())) => self.landed(shard, last),
             (Pending::Spare { shard }, Ok(())) => {

@@ -154,7 +154,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
 
 fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>) -> Result<Ending, FatalError> {
     let place = placement::place(&config.cores, 0);
-    let handle = executor(place, "ringkeeper")
+    let handle = executor(place, "ringkeeper", blocking_threads(prepared.shards))
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
             let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
@@ -171,13 +171,19 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
 /// preempted: each is short, or looks at I/O by itself ([`super::wake::look_at_io`]).
 const PREEMPT_TIMER: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// An executor that needs little locked memory and runs blocking work on one thread, in order.
-pub(super) fn executor(place: glommio::Placement, name: &str) -> LocalExecutorBuilder {
+/// Threads for blocking work beside an executor that hosts the keeper: one for each shard's segments, one for everything else that
+/// touches the disk, one for figures.
+pub(super) fn blocking_threads(shards: u8) -> usize {
+    usize::from(shards) + 2
+}
+
+/// An executor that needs little locked memory and runs blocking work on `blocking_threads` threads.
+pub(super) fn executor(place: glommio::Placement, name: &str, blocking_threads: usize) -> LocalExecutorBuilder {
     LocalExecutorBuilder::new(place)
         .name(name)
         .io_memory(limits::IO_MEMORY_BYTES)
         .preempt_timer(PREEMPT_TIMER)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(blocking_threads))
 }
 
 /// Recovers the server's state from its directories, and carries out what must be done before it may serve.

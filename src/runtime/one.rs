@@ -250,7 +250,7 @@ impl Host {
                 DiskEffect::Append { shard, file, at, memory, ticket, .. } => {
                     self.shards[shard.idx()].append(Append { file, at, memory, ticket });
                 }
-                DiskEffect::Script { script, ticket, .. } => self.aside.script(script, ticket),
+                DiskEffect::Script { shard, script, ticket } => self.aside.script(shard, script, ticket),
                 DiskEffect::Read { request, ticket } => self.aside.read(request, ticket),
             }
         }

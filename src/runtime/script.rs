@@ -54,23 +54,50 @@ fn writable(roots: &Roots, path: &FilePath) -> io::Result<File> {
     OpenOptions::new().write(true).open(roots.resolve(path))
 }
 
+/// Room that segments leave to everything else: metadata, snapshots, the log of messages.
+const ROOM_LEFT_BYTES: u64 = 1 << 20;
+
+/// Whether `len` more bytes fit, and a little beside them. Asked before they are written: a disk that is nearly full would be filled and
+/// emptied again at each try.
+fn has_room(file: &File, len: u64) -> io::Result<()> {
+    let volume = rustix::fs::fstatvfs(file)?;
+    let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+    if free < len.saturating_add(ROOM_LEFT_BYTES.min(len)) {
+        return Err(io::Error::from(io::ErrorKind::StorageFull));
+    }
+    Ok(())
+}
+
+/// After zeros that found no more room: what was taken goes back.
+fn give_back(file: &File, at: u64, error: io::Error) -> io::Error {
+    if disk_error("", "", &error).no_space {
+        // If that fails too, the file goes when it is made again.
+        let _ = file.set_len(at);
+    }
+    error
+}
+
+/// For writes of whole blocks (`aligned`) past the page cache, where the filesystem can.
+fn writable_past_cache(roots: &Roots, path: &FilePath, aligned: bool) -> io::Result<File> {
+    match OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(roots.resolve(path)) {
+        Ok(file) if aligned => Ok(file),
+        _ => writable(roots, path),
+    }
+}
+
 /// Really written zeros: a hole or an unwritten extent would make every later sync change metadata.
 ///
 /// Past the page cache and with pauses: tens of megabytes that are written back at once would keep the log's small writes waiting, also
 /// those of other servers on the same disk.
 fn zero(roots: &Roots, path: &FilePath, at: u64, len: u64) -> io::Result<()> {
     let aligned = at.is_multiple_of(BLOCK_BYTES as u64) && len.is_multiple_of(BLOCK_BYTES as u64);
-    let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(roots.resolve(path));
-    let file = match direct {
-        Ok(file) if aligned => file,
-        // A filesystem without it.
-        _ => writable(roots, path)?,
-    };
+    let file = writable_past_cache(roots, path, aligned)?;
+    has_room(&file, len)?;
     let zeros = Block::zeros(ZERO_CHUNK_BYTES);
     let mut done = 0;
     while done < len {
         let now = usize::try_from(len - done).unwrap_or(usize::MAX).min(ZERO_CHUNK_BYTES);
-        file.write_all_at(&zeros.bytes()[..now], at + done)?;
+        file.write_all_at(&zeros.bytes()[..now], at + done).map_err(|error| give_back(&file, at, error))?;
         done += now as u64;
         if done < len {
             std::thread::sleep(ZERO_PAUSE);

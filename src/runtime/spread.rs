@@ -5,7 +5,7 @@
 //! when the log falls behind, the fronts leave their sockets unread.
 
 use super::aside::Aside;
-use super::boot::{Ending, Prepared, boot, complain, executor, shard_ids, start_peers};
+use super::boot::{Ending, Prepared, blocking_threads, boot, complain, executor, shard_ids, start_peers};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
 use super::logging::log_note;
@@ -58,7 +58,9 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
         let (outboxes, outbox_receiver) = shared_channel::new_bounded(MAIL_MAX);
         let (options, clock, held) = (prepared.front, prepared.clock, Arc::clone(&held));
         let place = placement::place(&config.cores, usize::from(number) + 1);
-        start(executor(place, "front"), move || run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held))?;
+        start(executor(place, "front", 1), move || {
+            run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held)
+        })?;
         front_ends.push(FrontEnds { bursts, outboxes });
     }
     let mut shard_ends = Vec::new();
@@ -67,7 +69,7 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
         let (done_sender, dones) = shared_channel::new_bounded(MAIL_MAX);
         let (roots, how) = (prepared.roots.clone(), prepared.shard.clone());
         let place = placement::place(&config.cores, 1 + fronts + shard.idx());
-        start(executor(place, "log-shard"), move || async move {
+        start(executor(place, "log-shard", 1), move || async move {
             let ring = Wake::default();
             let disk = ShardDisk::start(shard, roots, how, ring.clone());
             run_shard(disk, ring, append_receiver, done_sender).await;
@@ -75,7 +77,7 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
         shard_ends.push(ShardEnds { appends, dones });
     }
     let place = placement::place(&config.cores, 0);
-    let handle = executor(place, "keeper")
+    let handle = executor(place, "keeper", blocking_threads(prepared.shards))
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
             let (keeper, startup) = booted.keeper(&config, fronts, prepared.clock.now());
@@ -411,7 +413,7 @@ impl Host {
                     self.pool.keep(&memory);
                     self.shards[shard.idx()].push(Append { file, at, memory, ticket });
                 }
-                DiskEffect::Script { script, ticket, .. } => self.aside.script(script, ticket),
+                DiskEffect::Script { shard, script, ticket } => self.aside.script(shard, script, ticket),
                 DiskEffect::Read { request, ticket } => self.aside.read(request, ticket),
             }
         }

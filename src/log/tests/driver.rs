@@ -289,7 +289,9 @@ impl Driver {
         }
         let idx = firsts[prng.index(firsts.len())];
         let failed = match self.running[idx].steps.pop_front() {
-            Some(Step::Op(FileOp::Zero { .. })) if self.full => Some(DiskError { no_space: true, message: "no space".to_owned() }),
+            Some(Step::Op(FileOp::Create(_) | FileOp::Zero { .. })) if self.full => {
+                Some(DiskError { no_space: true, message: "no space".to_owned() })
+            }
             Some(Step::Op(op)) => {
                 self.disk.apply(&op).unwrap();
                 None

@@ -79,7 +79,7 @@ impl Server {
             quiet_timeout_ms: 600_000,
         };
         let options = PeerOptions { links, listen_on_all_ips: false, backlog_bytes: 1 << 20, seed: u64::from(id) };
-        let thread = executor(glommio::Placement::Unbound, "peers").spawn(move || run(id, options, inbox, events)).unwrap();
+        let thread = executor(glommio::Placement::Unbound, "peers", 1).spawn(move || run(id, options, inbox, events)).unwrap();
         Server { id, orders, thread: Some(thread) }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// All slices, one after the other, until time is up.
 pub(super) fn measure(mut measurement: Measurement) -> Result<Vec<(Case, Tally)>, FatalError> {
-    let handle = executor(glommio::Placement::Unbound, "probe")
+    let handle = executor(glommio::Placement::Unbound, "probe", 1)
         .spawn(move || async move {
             for at in measurement.slices() {
                 let Some(until) = measurement.slice_end() else { break };

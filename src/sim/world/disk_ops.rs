@@ -85,7 +85,7 @@ impl World {
         let (ticket, op) = (running.ticket, running.script.ops.get(running.next).cloned());
         running.next += 1;
         let last = running.next >= running.script.ops.len();
-        let result = op.as_ref().map_or(Ok(()), |op| self.run_op(who.node, op, lane != 0));
+        let result = op.as_ref().map_or(Ok(()), |op| self.run_op(who.node, op));
         if let Some(op) = op.filter(|_| result.is_ok()) {
             self.watch_metadata(who.node, &op)?;
         }
@@ -109,10 +109,10 @@ impl World {
     }
 
     /// Carries out one step of a script, or lets it fail.
-    pub(super) fn run_op(&mut self, node: usize, op: &FileOp, reserves: bool) -> Result<(), DiskError> {
+    pub(super) fn run_op(&mut self, node: usize, op: &FileOp) -> Result<(), DiskError> {
         self.step(node);
         self.agenda.say(|| format!("disk of server {}: {}", node + 1, describe(op)));
-        if self.nodes[node].full && reserves && self.nodes[node].disk.needs_room(op) {
+        if self.nodes[node].full && self.nodes[node].disk.needs_room(op) {
             return Err(DiskError { no_space: true, message: "no space left on device (simulated)".to_owned() });
         }
         if self.fails(node) {
@@ -147,12 +147,12 @@ impl World {
         let copies = [meta_path(0), meta_path(1)];
         let disk = &self.nodes[node].disk;
         match op {
-            FileOp::Rename { to, .. } if copies.contains(to) => {
+            FileOp::Rename { to: path, .. } | FileOp::Write { path, .. } if copies.contains(path) => {
                 if let Some(meta) = highest(copies.iter().filter_map(|path| disk.content(path))) {
                     self.history.ledger.metadata_seen(node, &meta);
                 }
             }
-            FileOp::SyncDir(dir) if *dir == copies[0].dir() => {
+            FileOp::SyncDir(path) | FileOp::Sync(path) if *path == copies[0].dir() || copies.contains(path) => {
                 if let Some(meta) = highest(copies.iter().filter_map(|path| disk.durable(path))) {
                     let seen = self.history.ledger.metadata(node, &meta).map_err(|what| format!("server {}: {what}", node + 1));
                     let (cut, jumped) = seen.by(Checker::OneHistory)?;

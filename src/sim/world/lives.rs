@@ -297,7 +297,7 @@ impl World {
         let Server::Booting { ops, next, .. } = &mut self.nodes[idx].server else { return Ok(()) };
         if let Some(op) = ops.get(*next).cloned() {
             *next += 1;
-            let done = self.run_op(idx, &op, true);
+            let done = self.run_op(idx, &op);
             if let Err(error) = done {
                 self.agenda.say(|| format!("the start of server {} fails: {error}", idx + 1));
                 return self.end(idx, Ending::Kill);
