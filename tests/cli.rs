@@ -301,6 +301,24 @@ fn cli_directories_that_are_not_to_be_used() {
     assert_eq!(left, ["version-2"], "something was left beside the foreign data");
 }
 
+/// Taken for damage, it would make a server alone ask for an accepted loss, and a member put a good log aside.
+#[test]
+fn cli_a_log_that_can_not_be_opened_is_not_damaged() {
+    let place = Place::new("");
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));
+    let (log, kept) = (place.path("data/log"), place.path("kept"));
+    fs::rename(&log, &kept).expect("a directory");
+    // Also for the superuser there is no way into a name that leads back to itself.
+    std::os::unix::fs::symlink("log", &log).expect("a link");
+    start_refused(place.serve(&[]), 12, &["nothing was touched, since ", &log, "can't be read", "then start again"]);
+    let mut accept = Command::new(PROGRAM);
+    accept.args(["accept-loss", &place.path("data")]);
+    start_refused(accept, 12, &["nothing was touched, since ", &log, "can't be read", "run the command again"]);
+    fs::remove_file(&log).expect("a link");
+    fs::rename(&kept, &log).expect("a directory");
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));
+}
+
 #[test]
 fn cli_a_directory_serves_one_server() {
     let place = Place::new("");

@@ -194,7 +194,12 @@ pub(super) fn boot(config: &Config, prepared: &Prepared) -> Result<Boot, FatalEr
     let named = |dir: &std::path::Path| dir.display().to_string();
     let (data_dir, data_log_dir) = (named(&prepared.roots.data), named(&prepared.roots.log));
     let config = &Config { data_dir, data_log_dir, ..config.clone() };
-    let boot = recover_server(&files as &dyn Files, config, &mut prng)?;
+    let recovered = recover_server(&files as &dyn Files, config, &mut prng);
+    // Before its result, good or bad: recovery takes for damaged what nobody could look at, and a member would put a good log aside.
+    if let Some(unseen) = files.unseen() {
+        return Err(FatalError::new(Fatal::Directory, format!("nothing was touched, since {unseen}, then start again")));
+    }
+    let boot = recovered?;
     for note in &boot.notes {
         super::logging::log_note(note);
     }

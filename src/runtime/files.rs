@@ -2,10 +2,13 @@
 //!
 //! The plain reads come first so that a bad sector is an error with a file and an offset, not a SIGBUS in the middle of
 //! recovery.
+//!
+//! Guarantees: what couldn't be looked at at all (permission, descriptors, memory) is kept apart from what the device gives back
+//! damaged, and its first case is remembered: it says nothing of what is there, so nobody may act on it.
 
 use crate::model::file::{Damage, FileEntry, FilePath, Files, Stored, Volume};
 use memmap2::Mmap;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -33,11 +36,15 @@ impl Roots {
     }
 }
 
+/// What the system says of a device or a filesystem that gives back something else than was written, or nothing.
+const DAMAGE: [i32; 7] = [libc::EIO, libc::ENXIO, libc::EREMOTEIO, libc::ENODATA, libc::EBADMSG, libc::EUCLEAN, libc::EILSEQ];
+
 /// Files below two roots. Content that was asked for once stays mapped as long as this lives.
 pub struct DiskFiles {
     roots: Roots,
     mapped: RefCell<HashMap<FilePath, &'static Mapped>>,
     open: RefCell<HashMap<FilePath, File>>,
+    unseen: OnceCell<String>,
 }
 
 enum Mapped {
@@ -50,7 +57,22 @@ impl DiskFiles {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(roots: Roots) -> DiskFiles {
-        DiskFiles { roots, mapped: RefCell::default(), open: RefCell::default() }
+        DiskFiles { roots, mapped: RefCell::default(), open: RefCell::default(), unseen: OnceCell::new() }
+    }
+
+    /// The first file or directory that couldn't be looked at though it may be whole: its place, the system's words and the
+    /// remedy, without a full stop. Whoever has one must not go by what was made of these files.
+    #[must_use]
+    pub fn unseen(&self) -> Option<&str> {
+        self.unseen.get().map(String::as_str)
+    }
+
+    /// What the core is told of a failure; it knows damage only, so any other one is remembered here.
+    fn failure(&self, place: &Path, offset: u64, doing: &str, error: &io::Error) -> Damage {
+        if !is_damage(error) {
+            self.unseen.get_or_init(|| format!("{} can't be read: {error}. {}", place.display(), remedy(error)));
+        }
+        Damage { path: place.display().to_string(), offset, what: format!("{doing} it fails: {error}") }
     }
 
     fn load(&self, path: &FilePath) -> Mapped {
@@ -58,9 +80,7 @@ impl DiskFiles {
         match open_and_map(&place) {
             Ok(Some(map)) => Mapped::Content(map),
             Ok(None) => Mapped::Empty,
-            Err((offset, error)) => {
-                Mapped::Unreadable(Damage { path: place.display().to_string(), offset, what: format!("reading it fails: {error}") })
-            }
+            Err((offset, error)) => Mapped::Unreadable(self.failure(&place, offset, "reading", &error)),
         }
     }
 }
@@ -92,6 +112,26 @@ impl DiskFiles {
     }
 }
 
+/// Whether what is stored is bad, by the system's word. Anything else says only that nobody could look.
+fn is_damage(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|errno| DAMAGE.contains(&errno))
+}
+
+/// What lets a start look at what it couldn't.
+fn remedy(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => {
+            format!("See that the user with the number {} may read and write it", rustix::process::geteuid().as_raw())
+        }
+        Some(libc::EMFILE) => "Raise the limit of descriptors (LimitNOFILE= or `ulimit -n`)".to_owned(),
+        Some(libc::ENFILE) => "Raise the host's limit of descriptors (`sysctl fs.file-max`)".to_owned(),
+        Some(libc::ENOMEM) => {
+            "Give it more memory, or raise the limits of mappings and address space (`sysctl vm.max_map_count`, `ulimit -v`)".to_owned()
+        }
+        _ => "See to that".to_owned(),
+    }
+}
+
 /// Maps a file after reading it through. `None` when there is no such file.
 fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
     let mut file = match File::open(place) {
@@ -118,7 +158,7 @@ fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
 impl Files for DiskFiles {
     fn list(&self, dir: &FilePath) -> Result<Vec<FileEntry>, Damage> {
         let place = self.roots.resolve(dir);
-        let damage = |error: io::Error| Damage { path: place.display().to_string(), offset: 0, what: format!("listing it fails: {error}") };
+        let damage = |error: io::Error| self.failure(&place, 0, "listing", &error);
         let entries = match fs::read_dir(&place) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -158,10 +198,7 @@ impl Files for DiskFiles {
         match self.read_range(path, offset, len) {
             Ok(Some(bytes)) => Stored::Present(bytes),
             Ok(None) => Stored::Empty,
-            Err(error) => {
-                let place = self.roots.resolve(path).display().to_string();
-                Stored::Unreadable(Damage { path: place, offset, what: format!("reading it fails: {error}") })
-            }
+            Err(error) => Stored::Unreadable(self.failure(&self.roots.resolve(path), offset, "reading", &error)),
         }
     }
 }
@@ -172,5 +209,58 @@ impl Drop for DiskFiles {
             // SAFETY: the box was leaked in `bytes`, once for each entry, and no slice of it outlives `self`.
             drop(unsafe { Box::from_raw(std::ptr::from_ref(mapped).cast_mut()) });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn files_of(dir: &Path) -> DiskFiles {
+        DiskFiles::new(Roots { data: dir.to_owned(), log: dir.to_owned() })
+    }
+
+    fn path(name: &str) -> FilePath {
+        FilePath::new(Volume::Log, name)
+    }
+
+    #[test]
+    fn what_can_not_be_looked_at_is_remembered_and_what_is_not_there_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("good"), "x").unwrap();
+        // Not even the superuser can open a name that leads back to itself.
+        symlink("loop", dir.path().join("loop")).unwrap();
+        let files = files_of(dir.path());
+        assert_eq!(files.bytes(&path("good")), Stored::Present(&b"x"[..]));
+        assert_eq!(files.bytes(&path("none")), Stored::Empty);
+        assert_eq!(files.range(&path("none"), 0, 9), Stored::Empty);
+        assert_eq!(files.list(&path("none")), Ok(Vec::new()));
+        assert_eq!(files.unseen(), None);
+        assert!(matches!(files.bytes(&path("loop")), Stored::Unreadable(_)));
+        let said = files.unseen().unwrap().to_owned();
+        assert!(said.contains("/loop can't be read: ") && said.ends_with(". See to that"), "{said}");
+        assert!(files.list(&path("good")).is_err(), "no directory");
+        assert_eq!(files.unseen(), Some(&*said), "the first one is told");
+        let listing = files_of(dir.path());
+        assert!(listing.list(&path("loop")).is_err() && listing.unseen().is_some());
+        let ranging = files_of(dir.path());
+        assert!(matches!(ranging.range(&path("loop"), 0, 9), Stored::Unreadable(_)) && ranging.unseen().is_some());
+    }
+
+    #[test]
+    fn only_what_the_device_says_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        for (errno, of) in [(libc::EIO, true), (libc::ENODATA, true), (libc::EUCLEAN, true), (libc::EBADMSG, true)]
+            .into_iter()
+            .chain([libc::EACCES, libc::EPERM, libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINTR].map(|errno| (errno, false)))
+        {
+            let (files, error) = (files_of(dir.path()), io::Error::from_raw_os_error(errno));
+            let damage = files.failure(dir.path(), 7, "reading", &error);
+            assert_eq!((damage.offset, damage.what), (7, format!("reading it fails: {error}")));
+            assert_eq!(files.unseen().is_none(), of, "{error}");
+        }
+        let of = |errno: i32| remedy(&io::Error::from_raw_os_error(errno));
+        assert!(of(libc::EACCES).contains("may read and write it") && of(libc::EMFILE).contains("ulimit -n"));
     }
 }

@@ -40,7 +40,7 @@ pub fn accept_loss(data_dir: &Path, log_dir: &Path) -> Result<Vec<String>, Fatal
     let locks = dirs::prepare(&roots, false)?;
     let options = LogOptions { shards: shards_of(&roots.log), ..LogOptions::default() };
     let mut lines = Vec::new();
-    let plan = plan(&roots, &options, &mut lines)?;
+    let plan = plan(&roots, &options, &mut lines, "nothing was touched")?;
     if plan.case == Case::Foreign {
         let found = damage_lines(&plan.damages).join("\n");
         let text = format!("{} holds data that isn't this server's or of a newer format, no damage:\n{found}", roots.log.display());
@@ -72,9 +72,19 @@ pub fn accept_loss(data_dir: &Path, log_dir: &Path) -> Result<Vec<String>, Fatal
     Ok(lines)
 }
 
-fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>) -> Result<Plan, FatalError> {
+/// What is found and what is to be done about it; `so_far` says what was done when not all can be looked at.
+fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>, so_far: &str) -> Result<Plan, FatalError> {
     let files = DiskFiles::new(roots.clone());
-    let choice = choose_newest_good(&files)
+    let plan = plan_of(&files, options, lines);
+    // What nobody could look at isn't lost: accepting that it were would cut a good log.
+    if let Some(unseen) = files.unseen() {
+        return Err(FatalError::new(Fatal::Directory, format!("{so_far}, since {unseen}, then run the command again")));
+    }
+    plan
+}
+
+fn plan_of(files: &DiskFiles, options: &LogOptions, lines: &mut Vec<String>) -> Result<Plan, FatalError> {
+    let choice = choose_newest_good(files)
         .map_err(|damage| FatalError::new(Fatal::Damage, format!("the snapshots can't be listed: {damage}. Restore a backup")))?;
     lines.extend(choice.damaged.iter().map(|damage| format!("damaged snapshot, passed over: {damage}")));
     let base = choice.newest_good.map_or_else(Base::default, |(path, summary)| {
@@ -82,7 +92,7 @@ fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>) -> Result<
         Base { at: summary.head.identity(), of: Some((summary.head.cluster, path)) }
     });
     let fresh = ClusterId((u128::from(entropy()) << 64) | u128::from(entropy()));
-    let recovery = log::accept_loss(&files, base, options, fresh);
+    let recovery = log::accept_loss(files, base, options, fresh);
     let (case, evidence, end) = (recovery.case, recovery.evidence, recovery.tail.zxid);
     let repairing = recovery.start.as_ref().is_some_and(|start| start.log.meta.repairing);
     let scripts = recovery.start.map(|start| start.scripts).unwrap_or_default();
@@ -91,7 +101,7 @@ fn plan(roots: &Roots, options: &LogOptions, lines: &mut Vec<String>) -> Result<
 
 /// Whether a start goes through now.
 fn look_again(roots: &Roots, options: &LogOptions, done: &Plan) -> Result<(), FatalError> {
-    let again = plan(roots, options, &mut Vec::new())?;
+    let again = plan(roots, options, &mut Vec::new(), "the loss was accepted, but it isn't known whether a start goes through now")?;
     if again.case.is_damage() || again.end != done.end {
         let found = damage_lines(&again.damages).join("\n");
         let text = format!("the log is still refused afterwards (case {}); this is a defect:\n{found}", again.case.letter());
