@@ -26,9 +26,10 @@ use crate::server::front::FrontOptions;
 use crate::server::keeper::Keeper;
 use crate::server::links::LinkOptions;
 use crate::server::note::RateLimit;
-use crossbeam::channel::Receiver;
-use glommio::{LocalExecutorBuilder, PoolPlacement};
+use crossbeam::channel::{Receiver, bounded};
+use glommio::{BuilderErrorKind, ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, PoolPlacement};
 use std::cell::RefCell;
+use std::fmt;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -160,8 +161,8 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
             let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
             one::run(&config, prepared, keeper, sockets, startup).await
         })
-        .map_err(|e| FatalError::new(Fatal::IoUring, format!("the executor can't start: {e}")))?;
-    handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the executor ended by a panic: {e}")))?
+        .map_err(|e| cannot_start("the executor", e))?;
+    handle.join().map_err(|e| ended("the executor", e))?
 }
 
 /// Never, as far as an executor is concerned.
@@ -184,6 +185,60 @@ pub(super) fn executor(place: glommio::Placement, name: &str, blocking_threads: 
         .io_memory(limits::IO_MEMORY_BYTES)
         .preempt_timer(PREEMPT_TIMER)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(blocking_threads))
+}
+
+/// An executor that lives as long as the process, once it runs.
+pub(super) struct Begun {
+    who: String,
+    up: Receiver<()>,
+    handle: ExecutorJoinHandle<()>,
+}
+
+/// Starts an executor that lives as long as the process; `who` is for messages. Its rings are set up on its own thread, so only
+/// [`Begun::runs`] says whether it does.
+pub(super) fn begin<F: Future<Output = ()> + 'static>(
+    who: String,
+    builder: LocalExecutorBuilder,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> Result<Begun, FatalError> {
+    let (tell, up) = bounded(1);
+    let made = move || {
+        // Whoever doesn't wait for it ends the process.
+        let _ = tell.send(());
+        make()
+    };
+    let handle = builder.spawn(made).map_err(|e| cannot_start(&who, e))?;
+    Ok(Begun { who, up, handle })
+}
+
+impl Begun {
+    /// Waits until it runs. Without that a server would call itself ready and hang at the first mail to it.
+    pub(super) fn runs(self) -> Result<(), FatalError> {
+        if self.up.recv().is_ok() {
+            return Ok(());
+        }
+        // Its thread ended before it ran anything, and only the thread's end says why.
+        Err(self.handle.join().map_or_else(|e| ended(&self.who, e), |()| cannot_start(&self.who, "its thread ended at once")))
+    }
+}
+
+/// Why an executor gave no result: a panic ended it, or it never ran.
+pub(super) fn ended(who: &str, error: GlommioError<()>) -> FatalError {
+    match error {
+        GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(_)) => {
+            FatalError::new(Fatal::Invariant, format!("{who} ended by a panic: {error}"))
+        }
+        error => cannot_start(who, error),
+    }
+}
+
+/// What an executor needs and didn't get.
+pub(super) fn cannot_start(who: &str, error: impl fmt::Display) -> FatalError {
+    let text = format!(
+        "{who} can't start: {error}. It needs a thread, about a dozen descriptors and locked memory for its rings: raise what is short of \
+         LimitNOFILE= (`ulimit -n`), LimitMEMLOCK= (`ulimit -l`), LimitNPROC= (`ulimit -u`) and memory, then start again"
+    );
+    FatalError::new(Fatal::IoUring, text)
 }
 
 /// Recovers the server's state from its directories, and carries out what must be done before it may serve.
@@ -274,4 +329,46 @@ fn client_address(config: &Config) -> Result<SocketAddr, FatalError> {
 /// All shards of a server.
 pub(super) fn shard_ids(shards: u8) -> impl Iterator<Item = ShardId> {
     (0..shards).map(ShardId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use std::os::fd::AsRawFd;
+
+    /// Set for the process that is to run out of descriptors.
+    const CHILD: &str = "RINGKEEPER_TEST_DESCRIPTORS";
+
+    #[test]
+    fn an_executor_without_descriptors_for_its_rings_is_noticed() {
+        if std::env::var_os(CHILD).is_some() {
+            begin("front 0".to_owned(), executor(glommio::Placement::Unbound, "front"), std::future::pending).unwrap().runs().unwrap();
+            // One for what wakes it, which is made before its thread is, and one more: too few for its rings.
+            let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+            let few = u64::try_from(free).unwrap() + 2;
+            setrlimit(Resource::Nofile, Rlimit { current: Some(few), ..getrlimit(Resource::Nofile) }).unwrap();
+            let begun = begin("front 1".to_owned(), executor(glommio::Placement::Unbound, "front"), std::future::pending);
+            let error = begun.and_then(Begun::runs).unwrap_err();
+            assert_eq!(error.kind, Fatal::IoUring, "{error}");
+            assert!(error.message.starts_with("front 1 can't start: ") && error.message.contains("ulimit -n"), "{error}");
+            return;
+        }
+        let name = "runtime::boot::tests::an_executor_without_descriptors_for_its_rings_is_noticed";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(child.stdout).unwrap();
+        assert!(child.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));
+    }
+
+    #[test]
+    fn only_a_panic_is_called_a_defect() {
+        let panic = GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(Box::new("")));
+        assert_eq!(ended("the keeper", panic).kind, Fatal::Invariant);
+        let refused = ended("the keeper", GlommioError::IoError(std::io::Error::from_raw_os_error(libc::EMFILE)));
+        assert!(refused.kind == Fatal::IoUring && refused.message.starts_with("the keeper can't start: "), "{refused}");
+    }
 }

@@ -5,7 +5,7 @@
 //! when the log falls behind, the fronts leave their sockets unread.
 
 use super::aside::Aside;
-use super::boot::{Ending, Prepared, blocking_threads, boot, complain, executor, shard_ids, start_peers};
+use super::boot::{Begun, Ending, Prepared, begin, blocking_threads, boot, cannot_start, complain, ended, executor, shard_ids, start_peers};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
 use super::logging::log_note;
@@ -13,7 +13,7 @@ use super::peers::Peers;
 use super::placement;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
-use crate::base::fatal::{Fatal, FatalError};
+use crate::base::fatal::FatalError;
 use crate::base::ids::FrontId;
 use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
@@ -52,15 +52,14 @@ struct ShardEnds {
 /// Serves until the keeper ends. Executors of fronts and shards end with the process.
 pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>, fronts: usize) -> Result<Ending, FatalError> {
     let held = Arc::new(AtomicBool::new(false));
-    let mut front_ends = Vec::new();
+    let (mut begun, mut front_ends) = (Vec::new(), Vec::new());
     for (number, socket) in (0u16..).zip(sockets) {
         let (burst_sender, bursts) = shared_channel::new_bounded(MAIL_MAX);
         let (outboxes, outbox_receiver) = shared_channel::new_bounded(MAIL_MAX);
         let (options, clock, held) = (prepared.front, prepared.clock, Arc::clone(&held));
         let place = placement::place(&config.cores, usize::from(number) + 1);
-        start(executor(place, "front", 1), move || {
-            run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held)
-        })?;
+        let run = move || run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held);
+        begun.push(begin(format!("the executor of front {number}"), executor(place, "front", 1), run)?);
         front_ends.push(FrontEnds { bursts, outboxes });
     }
     let mut shard_ends = Vec::new();
@@ -69,13 +68,15 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
         let (done_sender, dones) = shared_channel::new_bounded(MAIL_MAX);
         let (roots, how) = (prepared.roots.clone(), prepared.shard.clone());
         let place = placement::place(&config.cores, 1 + fronts + shard.idx());
-        start(executor(place, "log-shard", 1), move || async move {
+        let run = move || async move {
             let ring = Wake::default();
             let disk = ShardDisk::start(shard, roots, how, ring.clone());
             run_shard(disk, ring, append_receiver, done_sender).await;
-        })?;
+        };
+        begun.push(begin(format!("the executor of log shard {}", shard.idx()), executor(place, "log-shard", 1), run)?);
         shard_ends.push(ShardEnds { appends, dones });
     }
+    begun.into_iter().try_for_each(Begun::runs)?;
     let place = placement::place(&config.cores, 0);
     let handle = executor(place, "keeper", blocking_threads(prepared.shards))
         .spawn(move || async move {
@@ -83,16 +84,8 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
             let (keeper, startup) = booted.keeper(&config, fronts, prepared.clock.now());
             run_keeper(&config, prepared, keeper, startup, front_ends, shard_ends, held).await
         })
-        .map_err(|e| FatalError::new(Fatal::IoUring, format!("the keeper's executor can't start: {e}")))?;
-    handle.join().map_err(|e| FatalError::new(Fatal::Invariant, format!("the keeper ended by a panic: {e}")))?
-}
-
-/// Starts an executor that lives as long as the process.
-fn start<F: Future<Output = ()> + 'static>(
-    builder: glommio::LocalExecutorBuilder,
-    make: impl FnOnce() -> F + Send + 'static,
-) -> Result<(), FatalError> {
-    builder.spawn(make).map(drop).map_err(|e| FatalError::new(Fatal::IoUring, format!("an executor can't start: {e}")))
+        .map_err(|e| cannot_start("the keeper's executor", e))?;
+    handle.join().map_err(|e| ended("the keeper's executor", e))?
 }
 
 async fn run_front(
