@@ -121,6 +121,36 @@ fn cli_a_start_says_one_line_and_ends_with_0() {
 }
 
 #[test]
+fn cli_a_signal_ends_a_recovery_too() {
+    let place = Place::new("");
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));
+    let (meta, kept) = (place.path("data/log/epoch-0.meta"), place.path("kept"));
+    fs::rename(&meta, &kept).expect("a file");
+    // Opening it waits for somebody who writes, so this recovery never ends by itself.
+    assert!(Command::new("mkfifo").arg(&meta).status().expect("mkfifo").success());
+    let mut child = place.serve(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut log = child.stderr.take().expect("a pipe");
+    let status = format!("/proc/{}/status", child.id());
+    let recovering = Server { child, ready: String::new(), port: 0 };
+    let takes_sigterm = || {
+        let text = fs::read_to_string(&status).expect("a process");
+        let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("what it catches").trim();
+        u64::from_str_radix(caught, 16).expect("a number") & (1 << 14) != 0
+    };
+    let until = Instant::now() + PATIENCE;
+    while !takes_sigterm() {
+        assert!(Instant::now() < until, "it takes no signal");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(recovering.stop("-TERM"), (Some(0), String::new()));
+    let mut said = String::new();
+    log.read_to_string(&mut said).expect("text");
+    assert!(said.contains("SIGTERM came before this server served"), "{said}");
+    fs::rename(&kept, &meta).expect("a file");
+    assert_eq!(Server::start(place.serve(&[])).stop("-TERM").0, Some(0));
+}
+
+#[test]
 fn cli_a_signal_that_asks_for_something_ends_nothing() {
     let place = Place::new("");
     let mut server = Server::start(place.serve(&[]));

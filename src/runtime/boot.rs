@@ -12,8 +12,9 @@ use super::peers::{PeerOptions, Peers};
 use super::placement;
 use super::script::run_script;
 use super::shard::{ShardOptions, SyncMethod};
+use super::signals::ServerSignals;
+use super::spread;
 use super::wake::Wake;
-use super::{signals, spread};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::ShardId;
 use crate::base::memory::BatchMemory;
@@ -57,14 +58,15 @@ pub(super) struct Prepared {
     pub(super) client_port: u16,
     /// How long to look for a lone client's next request.
     pub(super) attend_ns: u64,
-    pub(super) signals: Receiver<i32>,
+    pub(super) signals: ServerSignals,
     pub(super) ready_line: String,
     complaints: RefCell<RateLimit>,
 }
 
 impl Prepared {
-    /// The one line on standard output.
+    /// The one line on standard output. From now on signals are the keeper's.
     pub(super) fn announce(&self) {
+        self.signals.serve();
         let mut out = std::io::stdout().lock();
         // A closed standard output is no reason not to serve.
         let _ = writeln!(out, "{}", self.ready_line).and_then(|()| out.flush());
@@ -113,7 +115,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let backlog = config.listen_backlog.and_then(|b| i32::try_from(b).ok()).unwrap_or(LISTEN_BACKLOG_DEFAULT);
     let (sockets, address) = listen(client_address(config)?, fronts, backlog, config.tcp_keepalive)?;
     let signals =
-        signals::ending_of_server().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
+        ServerSignals::start().map_err(|e| FatalError::new(Fatal::Directory, format!("no signal handler can be installed: {e}")))?;
     let ready_line = format!(
         "ringkeeper ready client={address} data={} cores={} durable={durable}",
         roots.data.display(),

@@ -110,6 +110,9 @@ pub(super) async fn run(
             // Nothing of the old keeper may touch the files that the new one recovers from, nor be taken for the new one's: its tickets count
             // from the same number.
             host.aside.at_rest().await;
+            if host.ends_before_reboot() {
+                return Ok(Ending::Stopped);
+            }
             host.reboot(config)?;
         }
     }
@@ -193,15 +196,22 @@ impl Host {
         peers.deliver(&mut self.effects.peers);
     }
 
+    /// Whether this server was told to end, so that it doesn't begin anew: what it holds lies on its disk. If not, a signal ends the
+    /// process until the new keeper is there, since recovery takes long and looks for none.
+    fn ends_before_reboot(&self) -> bool {
+        let ends = self.prepared.signals.recover() || self.stopping_since.is_some();
+        if let (true, Some(peers)) = (ends, &self.peers) {
+            peers.stop();
+        }
+        ends
+    }
+
     /// The keeper asked to begin anew from the files: a snapshot of the leader is there. Its clients are gone, its disk is at rest; the links
     /// to the other servers begin anew too, so that nothing of before reaches the new keeper.
     fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
         let booted = boot(config, &self.prepared)?;
         let (keeper, startup) = booted.keeper(config, 1, self.prepared.clock.now());
         self.keeper = keeper;
-        if self.stopping_since.is_some() {
-            self.keeper.stop();
-        }
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         self.dones.clear();
         // What the old keeper still waited for (a read, a removal) reports to nobody.
@@ -211,6 +221,7 @@ impl Host {
         if let Some(peers) = &self.peers {
             peers.restart();
         }
+        self.prepared.signals.serve();
         self.wake.ring();
         Ok(())
     }
@@ -219,7 +230,7 @@ impl Host {
         if let Some(stop) = self.effects.stop.take() {
             return Some(Ending::Fatal(stop));
         }
-        if self.stopping_since.is_none() && self.prepared.signals.try_recv().is_ok() {
+        if self.stopping_since.is_none() && self.prepared.signals.came() {
             tracing::info!("stopping: what was taken in is made durable and answered");
             self.stopping_since = Some(now);
             self.keeper.stop();

@@ -302,6 +302,9 @@ async fn run_keeper(
         if std::mem::take(&mut host.effects.reboot) {
             // As on one executor: nothing of the old keeper may reach the files or the mail of the new one.
             host.aside.at_rest().await;
+            if host.ends_before_reboot() {
+                return Ok(Ending::Stopped);
+            }
             host.reboot(config)?;
         }
     }
@@ -360,14 +363,20 @@ impl Host {
         self.ending(now.mono)
     }
 
+    /// As on one executor: whether this server was told to end; if not, a signal ends the process until the new keeper is there.
+    fn ends_before_reboot(&self) -> bool {
+        let ends = self.prepared.signals.recover() || self.stopping_since.is_some();
+        if let (true, Some(peers)) = (ends, &self.peers) {
+            peers.stop();
+        }
+        ends
+    }
+
     /// As on one executor: the keeper begins anew from the files.
     fn reboot(&mut self, config: &Config) -> Result<(), FatalError> {
         let booted = boot(config, &self.prepared)?;
         let (keeper, startup) = booted.keeper(config, self.fronts.len(), self.prepared.clock.now());
         self.keeper = keeper;
-        if self.stopping_since.is_some() {
-            self.keeper.stop();
-        }
         self.keeper.set_environment(figures::environment(&self.prepared.roots, self.prepared.client_port));
         // What the old keeper still waited for (a read, a removal) reports to nobody.
         self.aside.forget();
@@ -376,6 +385,7 @@ impl Host {
         if let Some(peers) = &self.peers {
             peers.restart();
         }
+        self.prepared.signals.serve();
         self.wake.ring();
         Ok(())
     }
@@ -384,7 +394,7 @@ impl Host {
         if let Some(stop) = self.effects.stop.take() {
             return Some(Ending::Fatal(stop));
         }
-        if self.stopping_since.is_none() && self.prepared.signals.try_recv().is_ok() {
+        if self.stopping_since.is_none() && self.prepared.signals.came() {
             tracing::info!("stopping: what was taken in is made durable and answered");
             self.stopping_since = Some(now);
             self.keeper.stop();
