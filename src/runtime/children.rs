@@ -191,6 +191,8 @@ impl Flock {
         let until = Instant::now() + LOOK_EVERY;
         loop {
             match self.hear.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                // Of one that was killed since its other pipe couldn't be listened to: it never was one of the children.
+                Ok((child, _)) if child >= self.running.len() => {}
                 Ok((child, Heard::Line(text))) => tell(ChildEvent::Line { child, text }),
                 Ok((child, Heard::Ready)) => self.on_ready(child, tell),
                 Ok((child, Heard::Closed)) => self.running[child].pipes_open -= 1,
@@ -315,6 +317,17 @@ mod tests {
                 ChildEvent::Ended { child: 2, how: "status 21".into(), others: Others::WereEnding },
             ]
         );
+    }
+
+    #[test]
+    fn what_comes_of_a_child_that_was_not_taken_in_is_passed_over() {
+        let (heard, hear) = bounded(LINES_MAX);
+        let mut flock = Flock { running: Vec::new(), hear, ready_told: false, status: 0, stopping_since: None };
+        for said in [Heard::Line("last words".into()), Heard::Ready, Heard::Closed] {
+            heard.try_send((0, said)).unwrap();
+        }
+        flock.listen_a_while(&mut |event| panic!("{event:?}"));
+        assert!(flock.hear.is_empty() && !flock.ready_told);
     }
 
     #[test]
