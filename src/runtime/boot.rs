@@ -27,8 +27,8 @@ use crate::server::front::FrontOptions;
 use crate::server::keeper::Keeper;
 use crate::server::links::LinkOptions;
 use crate::server::note::RateLimit;
-use crossbeam::channel::{Receiver, bounded};
-use glommio::{BuilderErrorKind, ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, PoolPlacement};
+use crossbeam::channel::bounded;
+use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, PoolPlacement};
 use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
@@ -157,6 +157,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
 
 fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>) -> Result<Ending, FatalError> {
     let place = placement::place(&config.cores, 0);
+    require_descriptors("the executor")?;
     let handle = executor(place, "ringkeeper", blocking_threads(prepared.shards))
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
@@ -166,6 +167,9 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
         .map_err(|e| cannot_start("the executor", e))?;
     handle.join().map_err(|e| ended("the executor", e))?
 }
+
+/// Descriptors that an executor takes: its three rings, what wakes it, and what it looks at the kernel with.
+const DESCRIPTORS_PER_EXECUTOR: usize = 8;
 
 /// Never, as far as an executor is concerned.
 ///
@@ -189,39 +193,41 @@ pub(super) fn executor(place: glommio::Placement, name: &str, blocking_threads: 
         .blocking_thread_pool_placement(PoolPlacement::Unbound(blocking_threads))
 }
 
-/// An executor that lives as long as the process, once it runs.
-pub(super) struct Begun {
-    who: String,
-    up: Receiver<()>,
-    handle: ExecutorJoinHandle<()>,
-}
-
-/// Starts an executor that lives as long as the process; `who` is for messages. Its rings are set up on its own thread, so only
-/// [`Begun::runs`] says whether it does.
+/// Starts an executor that lives as long as the process, and waits until it runs: without that a server would call itself ready and hang
+/// at the first mail to it. `who` is for messages.
 pub(super) fn begin<F: Future<Output = ()> + 'static>(
-    who: String,
+    who: &str,
     builder: LocalExecutorBuilder,
     make: impl FnOnce() -> F + Send + 'static,
-) -> Result<Begun, FatalError> {
+) -> Result<(), FatalError> {
+    require_descriptors(who)?;
+    begin_with_what_there_is(who, builder, make)
+}
+
+fn begin_with_what_there_is<F: Future<Output = ()> + 'static>(
+    who: &str,
+    builder: LocalExecutorBuilder,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> Result<(), FatalError> {
     let (tell, up) = bounded(1);
     let made = move || {
-        // Whoever doesn't wait for it ends the process.
+        // It is waited for below.
         let _ = tell.send(());
         make()
     };
-    let handle = builder.spawn(made).map_err(|e| cannot_start(&who, e))?;
-    Ok(Begun { who, up, handle })
+    let handle = builder.spawn(made).map_err(|e| cannot_start(who, e))?;
+    if up.recv().is_ok() {
+        return Ok(());
+    }
+    // Rings are set up on its own thread, which ended before it ran anything; only that thread's end says why.
+    Err(handle.join().map_or_else(|e| ended(who, e), |()| cannot_start(who, "its thread ended at once")))
 }
 
-impl Begun {
-    /// Waits until it runs. Without that a server would call itself ready and hang at the first mail to it.
-    pub(super) fn runs(self) -> Result<(), FatalError> {
-        if self.up.recv().is_ok() {
-            return Ok(());
-        }
-        // Its thread ended before it ran anything, and only the thread's end says why.
-        Err(self.handle.join().map_or_else(|e| ended(&self.who, e), |()| cannot_start(&self.who, "its thread ended at once")))
-    }
+/// Whether an executor gets the descriptors that it needs: glommio answers some of the cases where it doesn't with a panic.
+pub(super) fn require_descriptors(who: &str) -> Result<(), FatalError> {
+    let flags = rustix::event::EventfdFlags::CLOEXEC;
+    let tried: Result<Vec<_>, _> = (0..DESCRIPTORS_PER_EXECUTOR).map(|_| rustix::event::eventfd(0, flags)).collect();
+    tried.map(drop).map_err(|e| cannot_start(who, e))
 }
 
 /// Why an executor gave no result: a panic ended it, or it never ran.
@@ -237,8 +243,8 @@ pub(super) fn ended(who: &str, error: GlommioError<()>) -> FatalError {
 /// What an executor needs and didn't get.
 pub(super) fn cannot_start(who: &str, error: impl fmt::Display) -> FatalError {
     let text = format!(
-        "{who} can't start: {error}. It needs a thread, about a dozen descriptors and locked memory for its rings: raise what is short of \
-         LimitNOFILE= (`ulimit -n`), LimitMEMLOCK= (`ulimit -l`), LimitNPROC= (`ulimit -u`) and memory, then start again"
+        "{who} can't start: {error}. It needs a thread, {DESCRIPTORS_PER_EXECUTOR} descriptors and locked memory for its rings: raise what is \
+         short of LimitNOFILE= (`ulimit -n`), LimitMEMLOCK= (`ulimit -l`), LimitNPROC= (`ulimit -u`) and memory, then start again"
     );
     FatalError::new(Fatal::IoUring, text)
 }
@@ -345,15 +351,18 @@ mod tests {
     #[test]
     fn an_executor_without_descriptors_for_its_rings_is_noticed() {
         if std::env::var_os(CHILD).is_some() {
-            begin("front 0".to_owned(), executor(glommio::Placement::Unbound, "front"), std::future::pending).unwrap().runs().unwrap();
-            // One for what wakes it, which is made before its thread is, and one more: too few for its rings.
+            let front = || executor(glommio::Placement::Unbound, "front");
+            begin("front 0", front(), std::future::pending).unwrap();
+            // One for what wakes it, which is made before its thread is, and two more: too few for its rings.
             let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
-            let few = u64::try_from(free).unwrap() + 2;
+            let few = u64::try_from(free).unwrap() + 3;
             setrlimit(Resource::Nofile, Rlimit { current: Some(few), ..getrlimit(Resource::Nofile) }).unwrap();
-            let begun = begin("front 1".to_owned(), executor(glommio::Placement::Unbound, "front"), std::future::pending);
-            let error = begun.and_then(Begun::runs).unwrap_err();
-            assert_eq!(error.kind, Fatal::IoUring, "{error}");
-            assert!(error.message.starts_with("front 1 can't start: ") && error.message.contains("ulimit -n"), "{error}");
+            let foreseen = begin("front 1", front(), std::future::pending).unwrap_err();
+            let noticed = begin_with_what_there_is("front 1", front(), std::future::pending).unwrap_err();
+            for error in [foreseen, noticed] {
+                assert_eq!(error.kind, Fatal::IoUring, "{error}");
+                assert!(error.message.starts_with("front 1 can't start: ") && error.message.contains("ulimit -n"), "{error}");
+            }
             return;
         }
         let name = "runtime::boot::tests::an_executor_without_descriptors_for_its_rings_is_noticed";

@@ -5,7 +5,7 @@
 //! when the log falls behind, the fronts leave their sockets unread.
 
 use super::aside::Aside;
-use super::boot::{Begun, Ending, Prepared, begin, blocking_threads, boot, cannot_start, complain, ended, executor, shard_ids, start_peers};
+use super::boot::{Ending, Prepared, begin, blocking_threads, boot, cannot_start, complain, ended, executor, require_descriptors, shard_ids, start_peers};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
 use super::logging::log_note;
@@ -52,14 +52,14 @@ struct ShardEnds {
 /// Serves until the keeper ends. Executors of fronts and shards end with the process.
 pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>, fronts: usize) -> Result<Ending, FatalError> {
     let held = Arc::new(AtomicBool::new(false));
-    let (mut begun, mut front_ends) = (Vec::new(), Vec::new());
+    let mut front_ends = Vec::new();
     for (number, socket) in (0u16..).zip(sockets) {
         let (burst_sender, bursts) = shared_channel::new_bounded(MAIL_MAX);
         let (outboxes, outbox_receiver) = shared_channel::new_bounded(MAIL_MAX);
         let (options, clock, held) = (prepared.front, prepared.clock, Arc::clone(&held));
         let place = placement::place(&config.cores, usize::from(number) + 1);
         let run = move || run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held);
-        begun.push(begin(format!("the executor of front {number}"), executor(place, "front", 1), run)?);
+        begin(&format!("the executor of front {number}"), executor(place, "front", 1), run)?;
         front_ends.push(FrontEnds { bursts, outboxes });
     }
     let mut shard_ends = Vec::new();
@@ -73,11 +73,11 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
             let disk = ShardDisk::start(shard, roots, how, ring.clone());
             run_shard(disk, ring, append_receiver, done_sender).await;
         };
-        begun.push(begin(format!("the executor of log shard {}", shard.idx()), executor(place, "log-shard", 1), run)?);
+        begin(&format!("the executor of log shard {}", shard.idx()), executor(place, "log-shard", 1), run)?;
         shard_ends.push(ShardEnds { appends, dones });
     }
-    begun.into_iter().try_for_each(Begun::runs)?;
     let place = placement::place(&config.cores, 0);
+    require_descriptors("the keeper's executor")?;
     let handle = executor(place, "keeper", blocking_threads(prepared.shards))
         .spawn(move || async move {
             let booted = boot(&config, &prepared)?;
