@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::ids::SessionId;
-use crate::base::time::MonoMs;
+use crate::base::time::{MonoMs, Now};
 use crate::model::create_mode::NodeKind;
 use crate::model::image::{AclImage, ImageSink};
 use crate::model::txn::{OpRef, TxnHead};
@@ -161,6 +161,8 @@ fn the_reaper_is_told_of_containers_and_ttl_nodes() {
     assert!(tree.is_reapable(tree.find(b"/box").unwrap(), MonoMs(0)));
     apply(&mut tree, OpRef::Delete { path: b"/box" });
     assert_eq!(due(&tree, 9999), ["/ttl"]);
+    tree.restart_reap_clocks(Now { mono: MonoMs(3), mono_ns: 0, wall_ms: head(&tree).time_ms + 7 });
+    assert_eq!((due(&tree, 6), due(&tree, 7)), (vec![], vec!["/ttl".to_owned()]), "7 of its 10 ms are over");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //!
 //! A container is due once it has had a child and has none (or, if so configured, when it was never used for long enough); a
 //! TTL node when it has no children and its data weren't set for longer than its TTL. Time is monotonic and counts from when
-//! this server applied the change (or loaded it, or took over: [`Reaper::restart`]), so a clock that jumps deletes nothing.
-//! Deleting is a transaction like any other and rechecked by whoever judges it.
+//! this server applied the change, so a clock that jumps deletes nothing. What was changed before it began to count (it loaded
+//! the change, or takes over now) is as old as the wall clock says, once: [`Reaper::restart`]. Deleting is a transaction like any
+//! other and rechecked by whoever judges it.
 
-use crate::base::time::MonoMs;
+use crate::base::time::{MonoMs, Now};
 use crate::model::create_mode::NodeKind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +17,16 @@ pub(super) struct ReapFacts {
     pub(super) has_children: bool,
     /// Persisted: children ever created.
     pub(super) cversion: i32,
+    /// Persisted: the creation or the last setData, by the wall clock of who led then.
+    pub(super) mtime_ms: i64,
 }
 
 #[derive(Clone, Copy)]
 struct Watched {
-    /// When this server applied the creation or the last setData.
-    changed: MonoMs,
+    /// When this server applied the creation or the last setData, or began to count.
+    since: MonoMs,
+    /// How old the node was by then: 0, unless the change was made before this server began to count.
+    age_ms: u64,
     due: Option<MonoMs>,
 }
 
@@ -49,23 +54,28 @@ impl Reaper {
     }
 
     /// The first moment at which the node may be deleted.
-    fn deadline(&self, changed: MonoMs, facts: ReapFacts) -> Option<MonoMs> {
+    fn deadline(&self, since: MonoMs, age_ms: u64, facts: ReapFacts) -> Option<MonoMs> {
+        let after = |ms: u64| Some(since.plus(ms.saturating_sub(age_ms)).plus(1));
         match facts.kind {
             _ if facts.has_children => None,
             // A wrapped counter is negative and was used all the same.
             NodeKind::Container if facts.cversion != 0 => Some(MonoMs(0)),
-            NodeKind::Container if self.never_used_ms > 0 => Some(changed.plus(self.never_used_ms).plus(1)),
-            NodeKind::Ttl { ttl_ms } => Some(changed.plus(ttl_ms.unsigned_abs()).plus(1)),
+            NodeKind::Container if self.never_used_ms > 0 => after(self.never_used_ms),
+            NodeKind::Ttl { ttl_ms } => after(ttl_ms.unsigned_abs()),
             NodeKind::Container | NodeKind::Persistent | NodeKind::Ephemeral(_) => None,
         }
     }
 
     /// Begins with a new node, or begins again because its data were set.
     pub(super) fn touch(&mut self, slot: u32, facts: ReapFacts) {
+        self.watch(slot, 0, facts);
+    }
+
+    fn watch(&mut self, slot: u32, age_ms: u64, facts: ReapFacts) {
         if matches!(facts.kind, NodeKind::Container | NodeKind::Ttl { .. }) {
             self.forget(slot);
-            let due = self.deadline(self.now, facts);
-            self.watched.insert(slot, Watched { changed: self.now, due });
+            let due = self.deadline(self.now, age_ms, facts);
+            self.watched.insert(slot, Watched { since: self.now, age_ms, due });
             self.due.extend(due.map(|due| (due, slot)));
         }
     }
@@ -76,7 +86,7 @@ impl Reaper {
         if let Some(due) = watched.due {
             self.due.remove(&(due, slot));
         }
-        watched.due = self.deadline(watched.changed, facts);
+        watched.due = self.deadline(watched.since, watched.age_ms, facts);
         self.due.extend(watched.due.map(|due| (due, slot)));
         self.watched.insert(slot, watched);
     }
@@ -88,11 +98,17 @@ impl Reaper {
         }
     }
 
-    /// Lets all clocks start at `now`, as after loading and when this server begins to lead.
-    pub(super) fn restart(&mut self, now: MonoMs, facts: impl Fn(u32) -> ReapFacts) {
-        self.now = now;
+    /// Begins to count at `now`, as after loading and when this server begins to lead. Only here the wall clock has a say: without
+    /// it every restart and every new leader would give each node its whole time again. A node from the future is new, as in
+    /// ZooKeeper, which compares the same two times at each look.
+    pub(super) fn restart(&mut self, now: Now, facts: impl Fn(u32) -> ReapFacts) {
+        self.now = now.mono;
         let slots: Vec<u32> = self.watched.keys().copied().collect();
-        slots.into_iter().for_each(|slot| self.touch(slot, facts(slot)));
+        for slot in slots {
+            let facts = facts(slot);
+            let age_ms = u64::try_from(now.wall_ms.saturating_sub(facts.mtime_ms)).unwrap_or(0);
+            self.watch(slot, age_ms, facts);
+        }
     }
 
     /// Nodes that are due, the longest first.
@@ -110,8 +126,13 @@ impl Reaper {
 mod tests {
     use super::*;
 
-    const TTL: ReapFacts = ReapFacts { kind: NodeKind::Ttl { ttl_ms: 100 }, has_children: false, cversion: 0 };
-    const NEW_CONTAINER: ReapFacts = ReapFacts { kind: NodeKind::Container, has_children: false, cversion: 0 };
+    /// Set at wall time 70,000.
+    const TTL: ReapFacts = ReapFacts { kind: NodeKind::Ttl { ttl_ms: 100 }, has_children: false, cversion: 0, mtime_ms: 70_000 };
+    const NEW_CONTAINER: ReapFacts = ReapFacts { kind: NodeKind::Container, ..TTL };
+
+    fn at(mono: u64, wall_ms: i64) -> Now {
+        Now { mono: MonoMs(mono), mono_ns: 0, wall_ms }
+    }
 
     fn due(reaper: &Reaper, now: u64) -> Vec<u32> {
         reaper.due(MonoMs(now)).collect()
@@ -130,10 +151,26 @@ mod tests {
         assert_eq!(due(&reaper, 9999), [0u32; 0]);
         reaper.refresh(1, TTL);
         assert_eq!(due(&reaper, 1151), [1], "a child leaves the clock alone");
-        reaper.restart(MonoMs(5000), |_| TTL);
-        assert_eq!((due(&reaper, 5100), due(&reaper, 5101)), (vec![], vec![1]));
         reaper.forget(1);
         assert_eq!(due(&reaper, u64::MAX), [0u32; 0]);
+    }
+
+    #[test]
+    fn a_restart_leaves_of_a_ttl_what_the_wall_clock_leaves_of_it() {
+        // (wall clock at the restart, what is left)
+        for (wall_ms, left) in [(70_000, 100), (70_030, 70), (70_100, 0), (i64::MAX, 0), (69_000, 100), (i64::MIN, 100)] {
+            let mut reaper = Reaper::new();
+            reaper.touch(1, TTL);
+            // The host has just started: less time has passed on its clock than the node is old.
+            reaper.restart(at(10, wall_ms), |_| TTL);
+            assert_eq!((due(&reaper, 10 + left), due(&reaper, 11 + left)), (vec![], vec![1]), "{wall_ms}");
+            reaper.refresh(1, ReapFacts { has_children: true, ..TTL });
+            reaper.refresh(1, TTL);
+            assert_eq!((due(&reaper, 10 + left), due(&reaper, 11 + left)), (vec![], vec![1]), "{wall_ms} after a child");
+            reaper.set_now(MonoMs(500));
+            reaper.touch(1, TTL);
+            assert_eq!((due(&reaper, 600), due(&reaper, 601)), (vec![], vec![1]), "set anew, it has all of it");
+        }
     }
 
     #[test]
@@ -154,5 +191,9 @@ mod tests {
         reaper.touch(4, NEW_CONTAINER);
         reaper.touch(5, ReapFacts { kind: NodeKind::Persistent, ..NEW_CONTAINER });
         assert_eq!((due(&reaper, 300), due(&reaper, 301)), (vec![], vec![4]));
+        reaper.restart(at(1000, 70_250), |_| NEW_CONTAINER);
+        assert_eq!((due(&reaper, 1050), due(&reaper, 1051)), (vec![], vec![4]), "the age counts over a restart");
+        reaper.restart(at(1000, 70_250), |_| ReapFacts { cversion: 1, ..NEW_CONTAINER });
+        assert_eq!(due(&reaper, 0), [4], "a used one is due at once");
     }
 }

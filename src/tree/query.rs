@@ -4,7 +4,7 @@ use super::arena::NodeId;
 use super::expire::ReapFacts;
 use super::{Tree, TreeOptions};
 use crate::base::ids::{SessionId, Zxid};
-use crate::base::time::MonoMs;
+use crate::base::time::{MonoMs, Now};
 use crate::model::acl::AclList;
 use crate::model::create_mode::NodeKind;
 use crate::model::stat::{PersistedStat, Stat};
@@ -182,8 +182,9 @@ impl Tree {
         self.reaper.set_never_used_ms(ms);
     }
 
-    /// Starts the clocks of all TTL nodes and containers anew, when this server begins to reap.
-    pub fn restart_reap_clocks(&mut self, now: MonoMs) {
+    /// Begins to count the age of all TTL nodes and containers, when this server starts and when it begins to reap: each is as old as the
+    /// wall clock says now, and from here on time is monotonic.
+    pub fn restart_reap_clocks(&mut self, now: Now) {
         let (arena, extended_types) = (&self.arena, self.options.extended_types);
         self.reaper.restart(now, |slot| Tree::facts_of(arena, extended_types, slot));
     }
@@ -209,6 +210,7 @@ impl Tree {
 
     fn facts_of(arena: &super::Arena, extended_types: bool, slot: u32) -> ReapFacts {
         let kind = NodeKind::from_owner(arena.owner(slot), extended_types);
-        ReapFacts { kind, has_children: arena.child_count(slot) > 0, cversion: arena.stat(slot).cversion }
+        let stat = arena.stat(slot);
+        ReapFacts { kind, has_children: arena.child_count(slot) > 0, cversion: stat.cversion, mtime_ms: stat.mtime_ms }
     }
 }

@@ -198,7 +198,7 @@ impl<M: BatchMemory> Keeper<M> {
     #[must_use]
     pub fn new(options: KeeperOptions, recovered: Recovered<M>, prng: Prng, hash_seed: u64, now: Now) -> Keeper<M> {
         let Recovered { mut tree, mut sessions, log, snapshots, newest_snapshot, ensemble } = recovered;
-        tree.restart_reap_clocks(now.mono);
+        tree.restart_reap_clocks(now);
         let applied = tree.last_zxid();
         sessions.restart_timers(now.mono);
         let newest = snapshots.iter().filter(|(_, good)| *good).map(|(zxid, _)| zxid.0).max().unwrap_or(0);

@@ -49,7 +49,9 @@ impl<M: BatchMemory> Keeper<M> {
         if !mutant!("ensemble-timers-go-on") {
             self.sessions.restart_timers(self.session_now(cx));
         }
-        self.tree.restart_reap_clocks(cx.now.mono);
+        self.tree.restart_reap_clocks(cx.now);
+        // As in ZooKeeper: who comes back finds the interval's time to set anew what ran out while nobody led.
+        self.next_reap = cx.now.mono.plus(self.options.reap_interval_ms);
     }
 
     /// A role is over: clients go, and whatever wasn't submitted never was. What was is durable or not once the log is at rest;
