@@ -38,6 +38,9 @@ pub enum Outcome {
     Accepted,
     /// Nothing was added; the connection ends.
     Failed,
+    /// Nothing was added; the connection ends without an answer, so that the client tries another server. To be told of a failure would
+    /// be the end of its session with all of them.
+    HangUp,
 }
 
 /// Judges credentials of a client and adds who it then is to `identities`.
@@ -84,10 +87,11 @@ pub fn digest_id(credentials: &[u8]) -> Vec<u8> {
     id
 }
 
-/// A client may state which ensemble it believes to talk to; a wrong name ends the connection.
+/// A client may state which ensemble it believes to talk to; a wrong name ends the connection
+/// (ZooKeeper: `EnsembleAuthenticationProvider`).
 fn ensemble(name: &[u8], options: &AuthOptions) -> Outcome {
     let known = options.ensemble_names.is_empty() || name.is_empty() || options.ensemble_names.iter().any(|n| n.as_bytes() == name);
-    if known { Outcome::Accepted } else { Outcome::Failed }
+    if known { Outcome::Accepted } else { Outcome::HangUp }
 }
 
 #[cfg(test)]
@@ -118,14 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn unknown_schemes_and_wrong_names_fail_and_add_nothing() {
+    fn unknown_schemes_fail_and_wrong_names_get_no_answer_and_neither_adds_anything() {
         let mut who = Vec::new();
-        for (scheme, credentials) in [(&b"nosuch"[..], &b"x"[..]), (b"world", b"anyone"), (b"super", b""), (b"ensemble", b"west")] {
+        for (scheme, credentials) in [(&b"nosuch"[..], &b"x"[..]), (b"world", b"anyone"), (b"super", b"")] {
             assert_eq!(authenticate(scheme, credentials, &options(), &mut who), Outcome::Failed, "{scheme:?}");
         }
         let off = AuthOptions { digest_enabled: false, ..options() };
         assert_eq!(authenticate(b"digest", b"a:b", &off, &mut who), Outcome::Failed);
+        assert_eq!(authenticate(b"ensemble", b"west", &options(), &mut who), Outcome::HangUp);
         assert_eq!(authenticate(b"ensemble", b"east", &options(), &mut who), Outcome::Accepted);
+        assert_eq!(authenticate(b"ensemble", b"", &options(), &mut who), Outcome::Accepted, "no name is no wrong one");
         assert!(who.is_empty());
     }
 

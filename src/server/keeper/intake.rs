@@ -127,8 +127,8 @@ impl<M: BatchMemory> Keeper<M> {
         }
     }
 
-    /// Adds an identity to the connection. The answer carries zxid 0; a failure closes the connection, a body that doesn't
-    /// decode does so without an answer.
+    /// Adds an identity to the connection. The answer carries zxid 0; a failure closes the connection, the wrong ensemble and a body that
+    /// doesn't decode do so without an answer.
     fn on_auth(&mut self, cx: &mut Cx<'_, M>, idx: u32, xid: i32, body: &[u8], received_ns: u64) {
         let Ok(Request::Auth { scheme, auth }) = decode_request(OpCode::Auth, body) else {
             return self.hang_up(cx, idx, "an auth packet that doesn't decode");
@@ -139,9 +139,12 @@ impl<M: BatchMemory> Keeper<M> {
             None if scheme != b"ip" => auth::Outcome::Failed,
             auth => auth::authenticate(scheme, auth.unwrap_or_default(), &self.options.auth, &mut conn.identities),
         };
-        let ok = outcome == auth::Outcome::Accepted;
-        let (err, then) = if ok { (None, Then::Keep) } else { (Some(ErrorCode::AuthFailed), Then::Close) };
-        if !ok {
+        let (err, then) = match outcome {
+            auth::Outcome::Accepted => (None, Then::Keep),
+            auth::Outcome::Failed => (Some(ErrorCode::AuthFailed), Then::Close),
+            auth::Outcome::HangUp => return self.hang_up(cx, idx, "the client looks for an ensemble of another name"),
+        };
+        if err.is_some() {
             self.stats.auth_failed += 1;
             let peer = conn.peer;
             self.complain(cx, &format!("authentication of {peer} failed; its connection is closed"));

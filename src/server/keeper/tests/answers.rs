@@ -64,6 +64,16 @@ fn credentials_that_are_null_or_undecodable() {
 }
 
 #[test]
+fn whoever_looks_for_another_ensemble_is_hung_up_on_without_an_answer() {
+    let mut bench = Bench::new();
+    bench.keeper.options.auth.ensemble_names = vec!["east".into()];
+    let conn = bench.client();
+    let mut auth = |name: &str| bench.ask_raw(conn, OpCode::Auth.wire(), &[&[0; 4], &text("ensemble")[..], &text(name)[..]].concat());
+    assert_eq!(auth("east"), [Seen::bare(1, 0, 0)]);
+    assert_eq!(auth("west"), [Seen::End], "an error would be the end of the session with every server");
+}
+
+#[test]
 fn null_paths() {
     let mut bench = Bench::new();
     let conn = bench.client();
