@@ -2,7 +2,10 @@
 //!
 //! Guarantees: nothing is written; a session begun here is known to nobody else and ends with its connection; when a leader is found,
 //! these clients are dropped, so that each gets a real session. A session of the ensemble isn't resumed here, and isn't called gone
-//! either: its client asks on elsewhere. Leaves to others: reads themselves (`reads`).
+//! either: its client asks on elsewhere. One that isn't known here is called gone (ZooKeeper: `ReadOnlyZooKeeperServer`): it was such a
+//! session of this or another server, and whoever isn't told would ask for it for ever. It can't be one that the ensemble has and this
+//! server has not heard of, once its client was answered anything: what it has seen is compared before. Leaves to others: reads
+//! themselves (`reads`).
 
 use super::{Duty, Keeper};
 use crate::base::ids::SessionId;
@@ -42,8 +45,15 @@ impl<M: BatchMemory> Keeper<M> {
         if connect.read_only != Some(true) {
             return self.hang_up(cx, idx, "this server has no leader: it serves only clients that asked for no more than reading");
         }
-        if connect.session != SessionId::NONE {
+        if self.sessions.get(connect.session).is_some() {
             return self.hang_up(cx, idx, "this server has no leader: a session of the ensemble can't go on here");
+        }
+        if connect.session != SessionId::NONE {
+            let Some(conn) = self.conns.get_mut(idx) else { return };
+            // The answer says what kind of server gave it.
+            conn.local = Some(Local { timeout_ms: 0, deadline: cx.now.mono });
+            let gone = Connected { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_BYTES] };
+            return replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &gone, true);
         }
         let timeout_ms = self.sessions.negotiate(connect.timeout_ms);
         let session = self.draw_session(cx.now);

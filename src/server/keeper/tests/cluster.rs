@@ -395,6 +395,11 @@ fn a_minority_reads_to_those_who_asked_for_no_more_until_a_leader_is_there() {
     assert!(c.seen(left, reader)[0].starts_with("session 0x"), "{:?}", c.seen(left, reader));
     let asked = [Request::Exists { path: b"/a", watch: false }, create("/b", 0), Request::Sync { path: Some(b"/") }, Request::Ping];
     assert_eq!(c.ask(left, reader, &asked), ["reply 1 err 0", "reply 2 err -119", "reply 3 err -119", "reply 4 err 0"]);
+    let known = c.nodes[&left].keeper.sessions().images().next().expect("a session").session;
+    let resumed = c.connect_as(left, known, &[0; 16], true);
+    assert_eq!(c.seen(left, resumed), ["end"], "a session of the ensemble goes on elsewhere, and isn't called gone");
+    let unknown = c.connect_as(left, SessionId(77), &[0; 16], true);
+    assert_eq!(c.seen(left, unknown), ["session 0x0", "end"], "one that nobody here knows of is");
     c.run(5000);
     assert_eq!(c.seen(left, reader).last().unwrap(), "end", "a silent session ends here too");
 }
