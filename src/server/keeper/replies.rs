@@ -139,8 +139,16 @@ pub(super) fn connected<M>(conns: &mut Conns, stats: &mut Stats, fx: &mut Effect
 }
 
 /// Sends one event.
-pub(super) fn event<M>(conns: &Conns, stats: &mut Stats, fx: &mut Effects<M>, idx: u32, zxid: Option<Zxid>, kind: EventType, path: &[u8]) {
-    let Some(conn) = conns.get(idx) else { return };
+pub(super) fn event<M>(
+    conns: &mut Conns,
+    stats: &mut Stats,
+    fx: &mut Effects<M>,
+    idx: u32,
+    zxid: Option<Zxid>,
+    kind: EventType,
+    path: &[u8],
+) {
+    let Some(conn) = conns.get_mut(idx) else { return };
     if conn.phase != Phase::Ready {
         return;
     }
@@ -148,6 +156,7 @@ pub(super) fn event<M>(conns: &Conns, stats: &mut Stats, fx: &mut Effects<M>, id
     let from = outbox.bytes.len();
     write_event(&mut outbox.bytes, zxid, kind, path);
     outbox.book(conn.id, from, 0, Then::Keep);
+    conn.stats.sent += 1;
     stats.sent += 1;
     stats.events[kind as usize - 1] += 1;
 }

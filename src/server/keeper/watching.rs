@@ -68,7 +68,7 @@ impl<M: BatchMemory> Keeper<M> {
     fn tell_or_watch(&mut self, cx: &mut Cx<'_, M>, idx: u32, path: &[u8], missed: Option<EventType>, mode: WatchMode) {
         match missed {
             Some(_) if mutant!("watch-catch-up-skipped") => self.watches.add(idx, path, mode),
-            Some(event) => replies::event(&self.conns, &mut self.stats, cx.fx, idx, CATCH_UP_ZXID, event, path),
+            Some(event) => replies::event(&mut self.conns, &mut self.stats, cx.fx, idx, CATCH_UP_ZXID, event, path),
             None => self.watches.add(idx, path, mode),
         }
     }

@@ -182,6 +182,20 @@ fn sessions_ephemerals_and_watches_show() {
 }
 
 #[test]
+fn cons_counts_events_and_shows_the_last_number_over_pings() {
+    let mut bench = Bench::new(ALL);
+    let (a, b) = (bench.session(40_001), bench.session(40_002));
+    bench.create(a, 7, b"/p", CreateMode::Persistent);
+    bench.request(b, 9, &Request::GetChildren { path: b"/p", watch: true });
+    bench.create(a, 8, b"/p/c", CreateMode::Persistent);
+    bench.request(a, -2, &Request::Ping);
+    let cons = bench.ask(b"cons");
+    let shows = |port: &str, parts: &[&str]| cons.lines().any(|line| line.contains(port) && parts.iter().all(|part| line.contains(part)));
+    assert!(shows(":40001[", &["recved=4,sent=4,", ",lop=PING,", ",lcxid=0x8,"]), "{cons}");
+    assert!(shows(":40002[", &["recved=2,sent=3,", ",lcxid=0x9,"]), "{cons}");
+}
+
+#[test]
 fn conf_of_a_member_ends_with_the_membership() {
     let members = "server.1=a:2888:3888\nserver.2=b:2889:3889:observer\nserver.3=c:2888:3888;2181";
     let mut bench = Bench::new(&format!("syncLimit=7\nreadonlymode.enabled=true\n{members}"));
