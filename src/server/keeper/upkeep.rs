@@ -11,6 +11,11 @@ use crate::mutant;
 use crate::server::note::Level;
 use crate::zab::Input;
 
+/// Reaping goes on in steps of so long: no turn is long because of it, and nothing waits for more than a few deletions.
+const REAP_STEP_MS: u64 = 100;
+/// Nodes that are reaped in one step where any number may be reaped in a minute.
+const REAPED_AT_ONCE_MAX: u64 = 1000;
+
 impl<M: BatchMemory> Keeper<M> {
     /// Time passed. Called every few tens of milliseconds.
     pub fn on_tick(&mut self, cx: &mut Cx<'_, M>) {
@@ -27,7 +32,6 @@ impl<M: BatchMemory> Keeper<M> {
         if !self.stopping && self.duty() == Duty::Decide {
             self.expire_sessions(cx);
             if cx.now.mono >= self.next_reap {
-                self.next_reap = cx.now.mono.plus(self.options.reap_interval_ms);
                 self.reap(cx);
             }
         }
@@ -107,22 +111,28 @@ impl<M: BatchMemory> Keeper<M> {
         self.propose(cx, session, 0);
     }
 
-    /// Deletes containers that had children and have none, and TTL nodes whose time is over (T46).
+    /// Deletes containers that had children and have none, and TTL nodes whose time is over (T46): a step of it. The interval begins
+    /// once all that are due are deleted; until then only the number that may go in a minute sets the pace.
     fn reap(&mut self, cx: &mut Cx<'_, M>) {
-        let share = self.options.reap_per_minute_max as u64 * self.options.reap_interval_ms.min(60_000) / 60_000;
+        let (at_once, apart_ms) = reap_pace(self.options.reap_per_minute_max);
         let mut candidates = Vec::new();
-        self.tree.reap_candidates(cx.now.mono, usize::try_from(share.max(1)).unwrap_or(usize::MAX), &mut candidates);
+        self.tree.reap_candidates(cx.now.mono, at_once, &mut candidates);
+        let (mut is_last, mut reaped) = (candidates.len() < at_once, 0);
         for path in &candidates {
             if self.refuses_writes() || !self.takes_more() {
-                return;
+                is_last = false;
+                break;
             }
             let next = self.next_zxid();
             self.ops.clear();
             if self.prep.judge_reap(&self.tree, path, cx.now.mono, next, &mut self.ops).is_ok() {
                 self.propose(cx, SessionId::NONE, 0);
                 cx.fx.note(Level::Debug, format!("reaping {}", String::from_utf8_lossy(path)));
+                reaped += 1;
             }
         }
+        let pause_ms = if is_last { self.options.reap_interval_ms.max(reaped * apart_ms) } else { reaped * apart_ms };
+        self.next_reap = cx.now.mono.plus(pause_ms);
     }
 
     /// The first failed write ends the process: nothing after it is acknowledged.
@@ -136,5 +146,27 @@ impl<M: BatchMemory> Keeper<M> {
             );
             cx.fx.stop = Some(FatalError::new(Fatal::WriteFailed, text));
         }
+    }
+}
+
+/// How many nodes are reaped in one step, and how many milliseconds each of them puts the next step off.
+fn reap_pace(per_minute_max: usize) -> (usize, u64) {
+    // ZooKeeper rounds down as well: beyond 60,000 in a minute there is no pause.
+    let apart_ms = 60_000 / (per_minute_max as u64).max(1);
+    let at_once = REAP_STEP_MS.checked_div(apart_ms).unwrap_or(REAPED_AT_ONCE_MAX).clamp(1, REAPED_AT_ONCE_MAX);
+    (at_once as usize, apart_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_of_the_reaper_is_what_may_go_in_a_minute() {
+        assert_eq!(reap_pace(10_000), (16, 6));
+        assert_eq!(reap_pace(600), (1, 100));
+        assert_eq!(reap_pace(1), (1, 60_000), "one, and then a minute of nothing");
+        assert_eq!(reap_pace(60_001), (1000, 0));
+        assert_eq!(reap_pace(usize::MAX), (1000, 0));
     }
 }

@@ -7,10 +7,11 @@ use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::{DiskDone, DiskEffect};
+use crate::model::acl::OPEN_UNSAFE;
 use crate::model::file::NoFiles;
 use crate::model::membership::{Member, Membership};
 use crate::model::peer::LANES;
-use crate::model::request::{Connect, Request};
+use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{Bootstrap, Config, ConfigFile, Ensemble, Input, check};
 use crate::server::keeper::{Cx, Effects, Keeper};
@@ -402,6 +403,33 @@ fn a_minority_reads_to_those_who_asked_for_no_more_until_a_leader_is_there() {
     assert_eq!(c.seen(left, unknown), ["session 0x0", "end"], "one that nobody here knows of is");
     c.run(5000);
     assert_eq!(c.seen(left, reader).last().unwrap(), "end", "a silent session ends here too");
+}
+
+#[test]
+fn all_that_is_due_is_reaped_and_no_faster_than_it_may() {
+    const CONTAINERS: usize = 20;
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let leader = c.leader().unwrap();
+    let conn = c.connect(leader, SessionId::NONE, &[0; 16]);
+    for n in 0..CONTAINERS {
+        let (path, child) = (format!("/c{n}"), format!("/c{n}/x"));
+        let create_it = Create { op: CreateOp::Container, path: path.as_bytes(), data: None, acl: Some(OPEN_UNSAFE), flags: 4, ttl_ms: 0 };
+        let delete_child = Request::Delete { path: child.as_bytes(), version: -1 };
+        let asked = [Request::Create(create_it), create(&child, 0), delete_child];
+        assert_eq!(c.ask(leader, conn, &asked), ["reply 1 err 0", "reply 2 err 0", "reply 3 err 0"]);
+    }
+    let left = |c: &Cluster| {
+        let tree = c.nodes[&leader].keeper.tree();
+        (0..CONTAINERS).filter(|n| tree.find(format!("/c{n}").as_bytes()).is_some()).count()
+    };
+    assert_eq!(left(&c), CONTAINERS, "they are looked for once a minute");
+    let keeper = &mut c.nodes.get_mut(&leader).unwrap().keeper;
+    (keeper.options.reap_per_minute_max, keeper.next_reap) = (600, MonoMs(0));
+    c.run(1000);
+    assert!((8..=12).contains(&left(&c)), "{} are left after a second at ten a second", left(&c));
+    c.run(1500);
+    assert_eq!(left(&c), 0, "what is due isn't left for the next look");
 }
 
 #[test]
