@@ -104,7 +104,13 @@ impl<M: BatchMemory> Keeper<M> {
             cx.fx.note(Level::Error, format!("reading for another server finds damage: {damage}"));
         }
         let newer = e.asked_meanwhile.remove(&what.link());
-        if let (Reading::Range { peer, link, after, .. }, Some(ReadOutcome::Damaged(_))) = (what, &outcome) {
+        if let Reading::Range { peer, link, after, .. } = what
+            && is_damage(outcome.as_ref(), e.leading.is_sent_for_ranges(peer) && self.log.reaches_back_to(after))
+        {
+            if outcome == Some(ReadOutcome::Gone) {
+                let text = format!("server {} was told that the log goes on here after {}, and nothing is found there", peer.0, after.zxid);
+                cx.fx.note(Level::Error, text);
+            }
             e.unreadable_after = e.unreadable_after.max(Some(after.zxid));
             // It asks again where its history joins, and is offered a snapshot. A server that doesn't lead only says that it can't.
             let link = self.link_to_end(peer, link);
@@ -123,7 +129,9 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &mut self.ensemble else { return };
         match what {
             Reading::Locate { peer, asked } => match outcome {
-                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, asked, found),
+                Some(ReadOutcome::Located(found)) => self.on_located(cx, peer, asked, Some(found)),
+                // The next look would find the same damage.
+                Some(ReadOutcome::Damaged(_)) => self.on_located(cx, peer, asked, None),
                 _ => self.distrust(cx, peer, asked.link, "where its history joins this server's can't be read"),
             },
             // Asking again at once would end the same way; on the next connection it is a while later, or another server leads.
@@ -150,11 +158,46 @@ impl<M: BatchMemory> Keeper<M> {
     }
 }
 
+/// Whether a range can't be read, so that nobody who needs it can be synchronised from the log. That nothing is there is that too if the
+/// learner was sent for it (`is_sent`): it would be found in the log again and sent for it again, for ever.
+fn is_damage(outcome: Option<&ReadOutcome>, is_sent: bool) -> bool {
+    match outcome {
+        Some(ReadOutcome::Damaged(_)) => true,
+        Some(ReadOutcome::Gone) => is_sent,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+impl<M: BatchMemory> Keeper<M> {
+    /// As if memory didn't reach back to `last`, where the history of `peer` ends, so that the files are asked for it.
+    pub(in crate::server::keeper) fn ask_files_for(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, last: Identity) {
+        let Some((epoch, link)) = self.leads().zip(self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main))) else { return };
+        self.begin_read(cx, Reading::Locate { peer, asked: Asked { link, epoch, last, probe: false } });
+    }
+}
+
 impl super::Ensemble {
     fn answer_bulk<M: BatchMemory>(&self, cx: &mut Cx<'_, M>, link: LinkId, message: &Message<'_>) {
         let is_up = self.links.iter().any(|((_, lane), l)| *lane == Lane::Bulk && *l == link);
         if is_up {
             self.send_on(&mut cx.fx.peers, link, message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::file::Damage;
+
+    #[test]
+    fn nothing_where_a_learner_was_sent_to_is_damage() {
+        let damaged = ReadOutcome::Damaged(Damage { path: "l".into(), offset: 0, what: "worn".into() });
+        assert!(is_damage(Some(&damaged), false) && is_damage(Some(&damaged), true));
+        assert!(is_damage(Some(&ReadOutcome::Gone), true));
+        assert!(!is_damage(Some(&ReadOutcome::Gone), false), "whoever looks for a better history may ask for what isn't here");
+        let nothing_follows = ReadOutcome::Batches { bytes: Vec::new(), more: false };
+        assert!(!is_damage(Some(&nothing_follows), true) && !is_damage(None, true));
     }
 }

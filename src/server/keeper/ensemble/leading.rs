@@ -26,6 +26,8 @@ struct Stream {
     link: LinkId,
     /// Every batch goes to it.
     live: bool,
+    /// It fetches ranges of the log, from a place that was found in it.
+    ranges: bool,
     /// What it was told last: committed, beat, confirmed.
     said: (Zxid, u64, u64),
     /// Verdicts that leave at the end of the turn.
@@ -96,6 +98,11 @@ impl Leading {
         Some((*peer, stream.link, bytes))
     }
 
+    /// Whether `peer` was told to fetch ranges of the log, and hasn't asked anew since where its history joins.
+    pub(super) fn is_sent_for_ranges(&self, peer: ServerId) -> bool {
+        self.streams.get(&peer).is_some_and(|s| s.ranges)
+    }
+
     /// Where verdicts for `peer` go, if it is a learner.
     pub(super) fn verdicts(&mut self, peer: ServerId) -> Option<&mut Vec<u8>> {
         self.streams.get_mut(&peer).map(|s| &mut s.verdicts)
@@ -117,9 +124,10 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &mut self.ensemble else { return };
         let Some(link) = e.link(peer, Lane::Main) else { return };
         let said = (Zxid::ZERO, 0, 0);
-        e.leading
-            .streams
-            .insert(peer, Stream { link, live: false, said, verdicts: Vec::new(), waiting: VecDeque::new(), waiting_bytes: 0 });
+        e.leading.streams.insert(
+            peer,
+            Stream { link, live: false, ranges: false, said, verdicts: Vec::new(), waiting: VecDeque::new(), waiting_bytes: 0 },
+        );
         if self.log.knows(last) {
             if probe {
                 return self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last });
@@ -148,17 +156,19 @@ impl<M: BatchMemory> Keeper<M> {
         self.begin_read(cx, Reading::Locate { peer, asked: Asked { link, epoch, last, probe } });
     }
 
-    pub(super) fn on_located(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, asked: Asked, found: Located) {
+    /// What the files say of a learner's question; `None`: they are damaged where they would say it. Then only a snapshot can help, which
+    /// asks nothing of them.
+    pub(super) fn on_located(&mut self, cx: &mut Cx<'_, M>, peer: ServerId, asked: Asked, found: Option<Located>) {
         let Asked { link, epoch, last, probe } = asked;
         // An answer to what was asked in an earlier epoch would have the learner cut what it has acknowledged since.
         if self.leads() != Some(epoch) || self.ensemble.as_ref().and_then(|e| e.link(peer, Lane::Main)) != Some(link) {
             return;
         }
         match found {
-            Located::Here if probe => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last }),
-            Located::Here => self.send_for_ranges(cx, peer, link, last),
-            Located::Before(to) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
-            Located::Older => self.offer_snapshot(cx, peer, link, last),
+            Some(Located::Here) if probe => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to: last }),
+            Some(Located::Here) => self.send_for_ranges(cx, peer, link, last),
+            Some(Located::Before(to)) => self.answer_follow(cx, peer, &|epoch| Message::Back { epoch, to }),
+            Some(Located::Older) | None => self.offer_snapshot(cx, peer, link, last),
         }
     }
 
@@ -168,6 +178,9 @@ impl<M: BatchMemory> Keeper<M> {
             return self.offer_snapshot(cx, peer, link, last);
         }
         self.snapshots.holds.hold(peer, last.zxid, cx.now.mono);
+        if let Some(stream) = self.ensemble.as_mut().and_then(|e| e.leading.streams.get_mut(&peer)) {
+            stream.ranges = true;
+        }
         self.answer_follow(cx, peer, &|epoch| Message::Fetch { epoch, after: last });
     }
 

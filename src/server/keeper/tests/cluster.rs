@@ -10,7 +10,8 @@ use crate::log::{DiskDone, DiskEffect};
 use crate::model::acl::OPEN_UNSAFE;
 use crate::model::file::NoFiles;
 use crate::model::membership::{Member, Membership};
-use crate::model::peer::LANES;
+use crate::model::peer::{LANES, Message};
+use crate::model::position::Identity;
 use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{Bootstrap, Config, ConfigFile, Ensemble, Input, check};
@@ -469,4 +470,31 @@ fn an_epoch_without_zxids_proposes_nothing_not_even_ends_of_sessions() {
         assert_eq!((c.nodes[&leader].keeper.proposed, c.leader()), (proposed, Some(leader)));
         assert_eq!(c.nodes[&leader].keeper.sessions().count(), 1);
     }
+}
+
+#[test]
+fn a_learner_whose_place_in_the_log_cant_be_read_is_offered_a_snapshot() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let conn = c.connect(leader, SessionId::NONE, &[0; 16]);
+    for _ in 0..4 {
+        assert_eq!(c.ask(leader, conn, &[create("/a", 2)]), ["reply 1 err 0"]);
+    }
+    c.nodes.get_mut(&leader).unwrap().keeper.snapshots.want();
+    c.run(1000);
+    let now = c.now();
+    let node = c.nodes.get_mut(&leader).unwrap();
+    assert!(node.keeper.snapshots.newest_verified().is_some());
+    let mut cx = Cx { now, pool: &mut node.pool, fx: &mut node.fx };
+    // No file of these servers is ever there.
+    node.keeper.ask_files_for(&mut cx, follower, Identity { zxid: Zxid::new(1, 2), checksum: 7 });
+    (0..2).for_each(|_| c.turn(leader, false));
+    assert!(c.notes.iter().any(|note| note.contains("finds damage")), "{:#?}", c.notes);
+    let mail = &c.nodes[&follower].mail;
+    let is_offer = |item: &PeerItem| match item {
+        PeerItem::Message { body, .. } => matches!(crate::wire::peer::decode(&mail.bytes[body.clone()]), Ok(Message::Snapshot { .. })),
+        _ => false,
+    };
+    assert!(mail.items.iter().any(is_offer), "{:#?}", c.notes);
 }
