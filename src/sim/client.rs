@@ -196,7 +196,8 @@ impl Client {
             if self.wrong_password {
                 coverage.hit("wrong-password");
             } else {
-                history.told_gone.push(self.session);
+                coverage.hit("told-gone");
+                history.told_gone.push((self.session, history.ledger.end().zxid));
                 self.forget();
             }
             self.hang_up();

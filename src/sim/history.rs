@@ -103,8 +103,8 @@ pub struct History {
     pub asked: Vec<Asked>,
     /// All connections.
     pub conns: Vec<ConnLog>,
-    /// Sessions that were told to be gone.
-    pub told_gone: Vec<SessionId>,
+    /// Sessions that were told to be gone, and what was committed when they were.
+    pub told_gone: Vec<(SessionId, Zxid)>,
     /// Requests before this one were judged already.
     pub judged_asked: usize,
     /// Connections before this one were judged already.

@@ -94,6 +94,19 @@ impl Replay {
         self.model.kind_of(path)
     }
 
+    /// Whoever was told that its session is gone was told the truth then: the end of it was committed. That it ended later is no excuse,
+    /// since every session that is left alone does. Servers that lag are none either, for whether a session is alive is the leader's to
+    /// say, and the client that asks has been told of its beginning.
+    ///
+    /// # Errors
+    /// The first session that was called gone while it lived.
+    pub fn were_gone(&self, told: &[(SessionId, Zxid)]) -> Result<(), String> {
+        let early = told.iter().find(|(session, then)| self.closed.get(session).is_none_or(|closed| closed > then));
+        let Some((session, then)) = early else { return Ok(()) };
+        let end = self.closed.get(session).map_or_else(|| "nobody closed it".to_owned(), |closed| format!("it was closed at {closed}"));
+        Err(Checker::Sessions.says(&format!("session {session} was told to be gone when {then} was committed; {end}")))
+    }
+
     /// Asks as a user who may do everything.
     pub fn ask_as_super(&mut self, request: &Request<'_>) -> Option<Outcome> {
         let who = super_user();

@@ -1,7 +1,7 @@
 //! The checkers judged: a good history with one thing forged in it must be refused, whatever is forged.
 
 use super::coverage::Coverage;
-use super::history::{Arrived, History};
+use super::history::{Arrived, History, Txn};
 use super::options::Options;
 use super::watching;
 use super::world::{World, new_replay};
@@ -9,6 +9,7 @@ use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
 use crate::model::error_code::ErrorCode;
 use crate::model::op_code::OpCode;
+use crate::model::txn::OpRef;
 
 fn options(seed: u64) -> Options {
     let mut options = Options { endings: 0, fail_op: 0, full_ms: 0, rot: 0, stop_percent: 0, bulk: 0, ..Options::draw(seed) };
@@ -28,7 +29,9 @@ fn run(seed: u64) -> (Options, History) {
 fn judge(options: &Options, mut history: History) -> Result<(), String> {
     let mut coverage = Coverage::default();
     let to = history.txns().last().map_or(Zxid::ZERO, |t| t.head.zxid);
-    new_replay(options).advance(&mut history, to, &mut coverage)?;
+    let mut replay = new_replay(options);
+    replay.advance(&mut history, to, &mut coverage)?;
+    replay.were_gone(&history.told_gone)?;
     watching::judge(&mut history, options.skip_acl, to, &mut coverage)
 }
 
@@ -83,6 +86,23 @@ fn a_session_that_is_told_of_its_move_is_noticed() {
         let refused = answered(history, |op, err| WRITES.contains(&op) && err != 0);
         let Some(idx) = pick(prng, &refused) else { return false };
         history.asked[idx].reply.as_mut().unwrap().err = ErrorCode::SessionMoved.code();
+        true
+    });
+}
+
+#[test]
+fn a_session_that_is_called_gone_before_its_end_is_committed_is_noticed() {
+    is_noticed(|history, prng| {
+        // What lives to the end is called gone at its birth; what ends, one transaction too early.
+        let too_early = |txn: &Txn| match txn.ops.get(0) {
+            Some(OpRef::CreateSession { .. }) => Some((txn.head.session, txn.head.zxid)),
+            Some(OpRef::CloseSession) => Some((txn.head.session, history.before(txn.head.zxid))),
+            _ => None,
+        };
+        let early: Vec<_> = history.txns().iter().filter_map(too_early).collect();
+        let places: Vec<usize> = (0..early.len()).collect();
+        let Some(at) = pick(prng, &places) else { return false };
+        history.told_gone.push(early[at]);
         true
     });
 }

@@ -75,6 +75,7 @@ impl World {
         }
         let applied = life.keeper.applied();
         self.judge(applied)?;
+        self.replay.were_gone(&self.history.told_gone)?;
         if let Some(life) = self.nodes[0].up() {
             checks::same_tree(&mut self.replay, life.keeper.tree()).by(Checker::State)?;
             checks::same_sessions(self.replay.sessions(), life.keeper.sessions()).by(Checker::Sessions)?;
@@ -112,10 +113,7 @@ impl World {
             return Err(format!("{} requests of client {} were never answered", client.outstanding(), client.id));
         }
         self.judge(end)?;
-        let gone = &self.history.told_gone;
-        if let Some(session) = gone.iter().find(|session| !self.replay.closed.contains_key(session)) {
-            return Err(Checker::Sessions.says(&format!("session {session} was told to be gone, nobody closed it")));
-        }
+        self.replay.were_gone(&self.history.told_gone)?;
         for idx in 0..self.nodes.len() {
             let Some(life) = self.nodes[idx].up() else { continue };
             let same = checks::same_tree(&mut self.replay, life.keeper.tree());
