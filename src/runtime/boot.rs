@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn an_executor_without_descriptors_for_its_rings_is_noticed() {
         if std::env::var_os(CHILD).is_some() {
-            let front = || executor(glommio::Placement::Unbound, "front");
+            let front = || executor(glommio::Placement::Unbound, "front", 1);
             begin("front 0", front(), std::future::pending).unwrap();
             // One for what wakes it, which is made before its thread is, and two more: too few for its rings.
             let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
