@@ -262,3 +262,25 @@ def full_disk_leader(lab):
     """The leader's disk is full for some seconds."""
     full_disk(lab, lambda lab: lab.ensemble.leader())
 
+
+
+@scenario("full-disk-failover", settings=SMALL_FILES, disk_mib=384, refusals=(-1,), may=("zombie", "error", "down"))
+def full_disk_failover(lab):
+    """The leader is killed while a follower's disk is full: that one takes part in the election and lives on."""
+    on_disks(lab, lab.scenario.disk_mib, bulky=1)
+    leader = lab.ensemble.leader()
+    victim = lab.random.choice(lab.ensemble.others(leader))
+    lab.disks[victim].fill()
+    time.sleep(2)
+    lab.ensemble.kill(leader)
+    time.sleep(3)
+    member = lab.ensemble.members[victim]
+    if not member.alive():
+        lab.find("down", f"server {victim} ended with a full disk: {member.log_tail()[-300:]}")
+        member.reap()
+        member.start()
+    lab.note(f"server {victim}, its disk full, is {member.mode()} beside the other")
+    lab.disks[victim].release()
+    lab.ensemble.start([leader])
+    lab.ensemble.await_serving()
+    lab.settle()
