@@ -1,9 +1,15 @@
-//! The clock by which sessions time out. It stands still while the host leaves the clients' sockets unread ([`super::Keeper::takes_more`]): a
-//! client that pings faithfully isn't heard then, and its session must not pay for a slow disk or a slow quorum.
+//! The clock by which sessions time out. It stands still while the host leaves all clients' sockets unread ([`super::Keeper::hold`]): a
+//! client that pings faithfully isn't heard then, and its session must not pay for a slow quorum.
+//!
+//! Nor for a process that didn't run: what came meanwhile lies in the sockets, and may reach the keeper later than the time does. So a turn
+//! that comes long after the one before finds the clock where that left it.
 //!
 //! ZooKeeper goes on reading; here a session loses none of its timeout to a time in which nobody was listening.
 
 use crate::base::time::MonoMs;
+
+/// Hosts hand the time in every 20 ms. A turn that is later than this found the process, or its host, standing still.
+const LATE_MS: u64 = 200;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,11 +18,17 @@ pub(super) struct SessionClock {
     stood_ms: u64,
     /// Since when it stands still.
     standing_since: Option<MonoMs>,
+    /// When the last turn was.
+    looked: Option<MonoMs>,
 }
 
 impl SessionClock {
-    /// Whether clients are heard from `now` on.
+    /// A turn is over: whether clients are heard from `now` on.
     pub(super) fn go(&mut self, now: MonoMs, hears: bool) {
+        if self.standing_since.is_none() {
+            self.stood_ms += self.missed_ms(now);
+        }
+        self.looked = Some(now);
         match (self.standing_since, hears) {
             (None, false) => self.standing_since = Some(now),
             (Some(since), true) => {
@@ -34,13 +46,24 @@ impl SessionClock {
 
     /// What it shows.
     pub(super) fn at(&self, now: MonoMs) -> MonoMs {
-        MonoMs(self.standing_since.map_or(now, |since| since.min(now)).0.saturating_sub(self.stood_ms))
+        let going = MonoMs(now.0 - self.missed_ms(now).min(now.0));
+        MonoMs(self.standing_since.map_or(going, |since| since.min(now)).0.saturating_sub(self.stood_ms))
+    }
+
+    /// For how long no turn came that was due.
+    fn missed_ms(&self, now: MonoMs) -> u64 {
+        self.looked.map(|last| now.since(last)).filter(|ms| *ms > LATE_MS).unwrap_or(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Turns as a host takes them, from one time to another.
+    fn run(clock: &mut SessionClock, from: u64, to: u64, hears: bool) {
+        (from..=to).step_by(10).for_each(|ms| clock.go(MonoMs(ms), hears));
+    }
 
     #[test]
     fn time_without_hearing_does_not_count() {
@@ -54,5 +77,27 @@ mod tests {
         clock.go(MonoMs(300), false);
         clock.go(MonoMs(310), true);
         assert_eq!(clock.at(MonoMs(320)), MonoMs(230));
+    }
+
+    #[test]
+    fn time_in_which_the_process_did_not_run_does_not_count() {
+        let mut clock = SessionClock::default();
+        run(&mut clock, 0, 1000, true);
+        // Before the turn, when sessions are looked at, and after it.
+        assert_eq!(clock.at(MonoMs(9000)), MonoMs(1000));
+        clock.go(MonoMs(9000), true);
+        assert_eq!((clock.at(MonoMs(9000)), clock.at(MonoMs(9050))), (MonoMs(1000), MonoMs(1050)));
+        // A pause while nobody is heard counts once.
+        run(&mut clock, 9010, 9100, true);
+        clock.go(MonoMs(9100), false);
+        clock.go(MonoMs(12_000), true);
+        assert_eq!(clock.at(MonoMs(12_010)), MonoMs(1110));
+    }
+
+    #[test]
+    fn turns_that_come_a_little_late_take_nothing_off() {
+        let mut clock = SessionClock::default();
+        (0..=5).for_each(|turn| clock.go(MonoMs(turn * LATE_MS), true));
+        assert_eq!((clock.at(MonoMs(1000)), clock.at(MonoMs(1000 + LATE_MS))), (MonoMs(1000), MonoMs(1000 + LATE_MS)));
     }
 }
