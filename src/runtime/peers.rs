@@ -42,6 +42,8 @@ const READ_ON_BYTES_MAX: usize = 1 << 20;
 const LINGER_MS: u64 = 1000;
 /// Pause after an accept that failed (for want of descriptors, say).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Between two lines about that.
+const SAY_AGAIN_MS: u64 = 1000;
 /// Accept queue of a port for servers.
 const LISTEN_BACKLOG: i32 = 256;
 
@@ -134,6 +136,7 @@ impl Peers {
     async fn accept_all(self, socket: socket2::Socket, port: Port) {
         // SAFETY: the descriptor is a listening TCP socket that nobody else holds; ownership passes over.
         let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+        let mut said = None;
         loop {
             match listener.accept().await {
                 Ok(stream) => {
@@ -148,7 +151,11 @@ impl Peers {
                     look_at_io().await;
                 }
                 Err(error) => {
-                    self.note(Level::Warn, format!("accepting a server's connection fails: {error}"));
+                    let now = self.0.clock.now().mono;
+                    if said.is_none_or(|last| now.since(last) >= SAY_AGAIN_MS) {
+                        said = Some(now);
+                        self.note(Level::Warn, format!("accepting a server's connection fails: {error}"));
+                    }
                     glommio::timer::sleep(ACCEPT_RETRY).await;
                 }
             }
