@@ -16,6 +16,12 @@ const LOCKED_BYTES_PER_EXECUTOR: u64 = 3 * IO_MEMORY_BYTES as u64 + (128 << 10);
 const LOCKED_BYTES_MIN: u64 = 512 << 10;
 /// Descriptors below which a server of clients makes no sense.
 const DESCRIPTORS_MIN: u64 = 64;
+/// Descriptors that a server keeps for itself: its files, its listening sockets, the links to other servers…
+const OWN_DESCRIPTORS: u64 = 64;
+/// … and the rings of each executor, with the files it works on.
+const DESCRIPTORS_PER_EXECUTOR: u64 = 16;
+/// Under a limit so low that this is most of it, clients get one of so many.
+const CLIENTS_SHARE_MIN: u64 = 4;
 
 /// Raises the soft limit of descriptors to the hard one. Returns the limit.
 pub(super) fn raise_descriptors() -> u64 {
@@ -26,6 +32,18 @@ pub(super) fn raise_descriptors() -> u64 {
         tracing::warn!("only {now} descriptors: few clients will fit (raise `ulimit -n` or LimitNOFILE=)");
     }
     now
+}
+
+/// Connections of clients that each of `fronts` fronts of a server with `executors` executors may hold, so that it doesn't run out of
+/// descriptors for what it owes them.
+pub(super) fn conns_max(executors: usize, fronts: usize) -> usize {
+    conns_within(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX), executors, fronts)
+}
+
+fn conns_within(descriptors: u64, executors: usize, fronts: usize) -> usize {
+    let own = OWN_DESCRIPTORS + DESCRIPTORS_PER_EXECUTOR * executors as u64;
+    let clients = descriptors.saturating_sub(own).max(descriptors / CLIENTS_SHARE_MIN);
+    usize::try_from(clients).unwrap_or(usize::MAX).div_euclid(fronts.max(1)).max(1)
 }
 
 /// Executors of a server by this configuration.
@@ -92,5 +110,18 @@ pub(super) fn open_ring() -> io::Result<(OwnedFd, u32)> {
         // SAFETY: the descriptor was just made, and nobody else knows it.
         Ok(fd) if fd >= 0 => Ok((unsafe { OwnedFd::from_raw_fd(fd) }, params[5])),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_for_the_server() {
+        assert_eq!((conns_within(1024, 1, 1), conns_within(1024, 5, 2)), (944, 440));
+        // Little is left, and still somebody is served.
+        assert_eq!((conns_within(100, 1, 1), conns_within(100, 5, 2), conns_within(2, 1, 1)), (25, 12, 1));
+        assert_eq!(conns_within(u64::MAX, 1, 1), usize::MAX - 80);
     }
 }

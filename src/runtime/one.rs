@@ -4,6 +4,7 @@ use super::aside::Aside;
 use super::boot::{Ending, Prepared, boot, start_peers};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
+use super::limits;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
 use super::peers::Peers;
@@ -59,7 +60,8 @@ pub(super) async fn run(
 ) -> Result<Ending, FatalError> {
     keeper.set_environment(figures::environment(&prepared.roots, prepared.client_port));
     let wake = Wake::default();
-    let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone());
+    let conns_max = limits::conns_max(limits::executors(config), 1);
+    let fronts = Fronts::new(Front::new(FrontId(0), prepared.front), prepared.clock, wake.clone(), 1, conns_max);
     let shards =
         (0..prepared.shards).map(|n| ShardDisk::start(ShardId(n), prepared.roots.clone(), prepared.shard.clone(), wake.clone())).collect();
     let measured = figures::start(&prepared);
@@ -168,7 +170,7 @@ impl Host {
         }
         self.fronts.deliver(outbox);
         self.note_sent();
-        self.fronts.hold(!self.keeper.takes_more());
+        self.fronts.hold(self.keeper.hold());
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         for complaint in self.fronts.take_complaints() {
             self.prepared.complain(now.mono, &complaint);

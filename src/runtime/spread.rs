@@ -2,12 +2,15 @@
 //! between cores through bounded single-producer channels of glommio, batches in plain aligned memory.
 //!
 //! The keeper never waits for anybody: what a front can't take yet is gathered for it (bounded by its unanswered requests), and
-//! when the log falls behind, the fronts leave their sockets unread.
+//! when the log falls behind, the fronts leave sockets unread. A front waits for the keeper: of its bursts only a few are under way.
 
 use super::aside::Aside;
-use super::boot::{Ending, Prepared, begin, blocking_threads, boot, cannot_start, complain, ended, executor, require_descriptors, shard_ids, start_peers};
+use super::boot::{
+    Ending, Prepared, begin, blocking_threads, boot, cannot_start, complain, ended, executor, require_descriptors, shard_ids, start_peers,
+};
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
+use super::limits;
 use super::logging::log_note;
 use super::peers::Peers;
 use super::placement;
@@ -19,20 +22,24 @@ use crate::base::memory::{HeapMemory, HeapPool};
 use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
 use crate::server::config::Config;
-use crate::server::front::{Front, FrontOptions};
+use crate::server::front::Front;
 use crate::server::keeper::{Cx, Effects, Keeper};
-use crate::server::mail::{Burst, Outbox};
+use crate::server::mail::{Burst, Hold, Outbox};
 use crate::server::note::RateLimit;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 /// Mails of one kind between two executors.
 const MAIL_MAX: usize = 64;
+/// Bursts of one front between it and the keeper: each may be megabytes long.
+const BURSTS_MAX: usize = 2;
+/// Bursts that a turn of the keeper takes in.
+const BURSTS_AT_ONCE: usize = 4;
 const TICK: Duration = Duration::from_millis(20);
 /// How long an orderly end may take.
 const STOP_MS_MAX: u64 = 4000;
@@ -49,16 +56,36 @@ struct ShardEnds {
     dones: SharedReceiver<DiskDone>,
 }
 
+/// What the keeper wants unread, as the fronts see it.
+#[derive(Clone, Default)]
+struct SharedHold(Arc<AtomicU8>);
+
+impl SharedHold {
+    fn set(&self, hold: Hold) {
+        self.0.store(hold as u8, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Hold {
+        let seen = self.0.load(Ordering::Relaxed);
+        [Hold::Nothing, Hold::Waiting].into_iter().find(|hold| *hold as u8 == seen).unwrap_or(Hold::All)
+    }
+}
+
 /// Serves until the keeper ends. Executors of fronts and shards end with the process.
 pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>, fronts: usize) -> Result<Ending, FatalError> {
-    let held = Arc::new(AtomicBool::new(false));
+    let held = SharedHold::default();
+    let conns_max = limits::conns_max(limits::executors(&config), fronts);
     let mut front_ends = Vec::new();
     for (number, socket) in (0u16..).zip(sockets) {
-        let (burst_sender, bursts) = shared_channel::new_bounded(MAIL_MAX);
+        let (burst_sender, bursts) = shared_channel::new_bounded(BURSTS_MAX);
         let (outboxes, outbox_receiver) = shared_channel::new_bounded(MAIL_MAX);
-        let (options, clock, held) = (prepared.front, prepared.clock, Arc::clone(&held));
+        let (front, clock, held) = (Front::new(FrontId(number), prepared.front), prepared.clock, held.clone());
         let place = placement::place(&config.cores, usize::from(number) + 1);
-        let run = move || run_front(FrontId(number), options, clock, socket, burst_sender, outbox_receiver, held);
+        let run = move || async move {
+            let wake = Wake::default();
+            let sockets = Fronts::new(front, clock, wake.clone(), fronts, conns_max);
+            run_front(sockets, wake, clock, socket, burst_sender, outbox_receiver, held).await;
+        };
         begin(&format!("the executor of front {number}"), executor(place, "front", 1), run)?;
         front_ends.push(FrontEnds { bursts, outboxes });
     }
@@ -89,24 +116,22 @@ pub(super) fn serve(config: Config, prepared: Prepared, sockets: Vec<socket2::So
 }
 
 async fn run_front(
-    id: FrontId,
-    options: FrontOptions,
+    fronts: Fronts,
+    wake: Wake,
     clock: super::clock::Clock,
     socket: socket2::Socket,
     bursts: SharedSender<Burst>,
     outboxes: SharedReceiver<Outbox>,
-    held: Arc<AtomicBool>,
+    held: SharedHold,
 ) {
-    let wake = Wake::default();
-    let fronts = Fronts::new(Front::new(id, options), clock, wake.clone());
     let (bursts, outboxes) = (bursts.connect().await, outboxes.connect().await);
     glommio::spawn_local(fronts.clone().accept_all(socket)).detach();
     let receiving = fronts.clone();
-    let held_seen = Arc::clone(&held);
+    let held_seen = held.clone();
     glommio::spawn_local(async move {
         while let Some(mut outbox) = outboxes.recv().await {
             receiving.deliver(&mut outbox);
-            receiving.hold(held_seen.load(Ordering::Relaxed));
+            receiving.hold(held_seen.get());
         }
     })
     .detach();
@@ -116,7 +141,7 @@ async fn run_front(
         loop {
             glommio::timer::sleep(TICK).await;
             ticking.tick();
-            ticking.hold(held.load(Ordering::Relaxed));
+            ticking.hold(held.get());
             ticking.take_complaints().iter().for_each(|c| complain(&mut limit, clock.now().mono, c));
         }
     })
@@ -204,13 +229,15 @@ struct Host {
     pool: HeapPool,
     effects: Effects<HeapMemory>,
     bursts: Rc<RefCell<VecDeque<Burst>>>,
+    /// Rung, one for each front, when a turn has taken in the bursts.
+    taken: Vec<Wake>,
     /// Links to the other servers of an ensemble; they live on the keeper's executor.
     peers: Option<Peers>,
     dones: Rc<RefCell<Vec<DiskDone>>>,
     aside: Aside,
     fronts: Vec<Rc<Outgoing<Outbox>>>,
     shards: Vec<Rc<Outgoing<Append<HeapMemory>>>>,
-    held: Arc<AtomicBool>,
+    held: SharedHold,
     wake: Wake,
     /// Rung for another turn when the keeper has more to do without anybody's mail.
     again: Wake,
@@ -226,19 +253,23 @@ async fn run_keeper(
     startup: Vec<DiskEffect<HeapMemory>>,
     front_ends: Vec<FrontEnds>,
     shard_ends: Vec<ShardEnds>,
-    held: Arc<AtomicBool>,
+    held: SharedHold,
 ) -> Result<Ending, FatalError> {
     let wake = Wake::default();
     let (bursts, dones) = (Rc::<RefCell<VecDeque<Burst>>>::default(), Rc::<RefCell<Vec<DiskDone>>>::default());
-    let mut fronts = Vec::new();
+    let (mut fronts, mut taken) = (Vec::new(), Vec::new());
     for ends in front_ends {
         fronts.push(Outgoing::start(ends.outboxes));
-        let (bursts, wake) = (Rc::clone(&bursts), wake.clone());
+        let (bursts, wake, room) = (Rc::clone(&bursts), wake.clone(), Wake::default());
+        taken.push(room.clone());
         glommio::spawn_local(async move {
             let receiver = ends.bursts.connect().await;
             while let Some(burst) = receiver.recv().await {
                 bursts.borrow_mut().push_back(burst);
                 wake.ring();
+                while bursts.borrow().len() >= BURSTS_AT_ONCE {
+                    room.rung().await;
+                }
             }
         })
         .detach();
@@ -266,6 +297,7 @@ async fn run_keeper(
         pool: HeapPool::default(),
         effects,
         bursts,
+        taken,
         dones,
         aside: Aside::new(prepared.roots.clone(), wake.clone()),
         fronts,
@@ -328,6 +360,7 @@ impl Host {
         for burst in self.bursts.borrow_mut().drain(..) {
             self.keeper.on_burst(&mut cx, &burst);
         }
+        self.taken.iter().for_each(Wake::ring);
         if tick_due {
             self.measured.take().into_iter().for_each(|figures| self.keeper.set_host_figures(figures));
             self.keeper.on_tick(&mut cx);
@@ -355,7 +388,7 @@ impl Host {
         if self.keeper.wants_to_know_when_sent() {
             self.keeper.on_sent(self.prepared.clock.now());
         }
-        self.held.store(!self.keeper.takes_more(), Ordering::Relaxed);
+        self.held.set(self.keeper.hold());
         self.effects.notes.drain(..).for_each(|note| log_note(&note));
         if self.keeper.wants_turn() {
             self.again.ring();

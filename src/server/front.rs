@@ -56,6 +56,8 @@ struct Conn {
     phase: Phase,
     peer: SocketAddr,
     opened: MonoMs,
+    /// The session timeout that it asked for; 0 before it did.
+    asked_timeout_ms: u32,
     /// Bytes that came and aren't handed on yet.
     partial: Vec<u8>,
     outstanding: usize,
@@ -104,6 +106,12 @@ impl Front {
         self.unanswered > 0
     }
 
+    /// Whether the connection waits for an answer.
+    #[must_use]
+    pub fn waits(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|state| state.outstanding > 0)
+    }
+
     /// A client connected.
     pub fn on_accept(&mut self, peer: SocketAddr, now: MonoMs, burst: &mut Burst) -> ConnId {
         // On a socket of both families an IPv4 client has a mapped address. From here on it has the one that it knows: limits by
@@ -115,6 +123,7 @@ impl Front {
             phase: Phase::Fresh,
             peer,
             opened: now,
+            asked_timeout_ms: 0,
             partial: Vec::new(),
             outstanding: 0,
             unsent: 0,
@@ -199,12 +208,25 @@ impl Front {
         verdict
     }
 
+    /// The client took something of what was sent, be it only of what its socket holds. While it does that slowly its socket may be unread,
+    /// and its pings lie there: this speaks for them. The host says so a few times a second, not more.
+    pub fn on_progress(&mut self, conn: ConnId, now: MonoMs, burst: &mut Burst) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        if state.stuck_since.is_some() {
+            state.stuck_since = Some(now);
+        }
+        if state.phase == Phase::Open {
+            burst.items.push(Item::Heard { conn });
+        }
+    }
+
     /// Connections to close because they had no session for too long, or take nothing.
     pub fn on_tick(&mut self, now: MonoMs, out: &mut Vec<(ConnId, String)>) {
         for (conn, state) in &self.conns {
-            let sessionless = state.phase != Phase::Open && now.since(state.opened) > self.options.sessionless_timeout_ms;
-            if sessionless {
-                out.push((*conn, format!("no session within {} ms", self.options.sessionless_timeout_ms)));
+            // From its connect request on a client has the time of the session that it asks for, however slow the log or the quorum is.
+            let patience_ms = self.options.sessionless_timeout_ms.max(u64::from(state.asked_timeout_ms));
+            if state.phase != Phase::Open && now.since(state.opened) > patience_ms {
+                out.push((*conn, format!("no session within {patience_ms} ms")));
             } else if state.stuck_since.is_some_and(|since| now.since(since) > self.options.stuck_timeout_ms) {
                 let (unsent, ms) = (state.unsent, self.options.stuck_timeout_ms);
                 out.push((*conn, format!("the client took none of {unsent} waiting bytes for {ms} ms")));
@@ -296,6 +318,7 @@ fn bad_length(len: i32, frame_bytes_max: usize) -> String {
 fn on_frame(state: &mut Conn, conn: ConnId, frame: &[u8], burst: &mut Burst) -> Result<(), Verdict> {
     let from = burst.bytes.len();
     if state.phase == Phase::Fresh {
+        state.asked_timeout_ms = asked_timeout_ms(frame);
         burst.bytes.extend_from_slice(frame);
         burst.items.push(Item::Connect { conn, body: from..burst.bytes.len() });
         state.phase = Phase::Connecting;
@@ -309,6 +332,12 @@ fn on_frame(state: &mut Conn, conn: ConnId, frame: &[u8], burst: &mut Burst) -> 
     burst.items.push(Item::Request { conn, xid: i32::from_be_bytes(*xid), op: i32::from_be_bytes(*op), body: from..burst.bytes.len() });
     state.outstanding += 1;
     Ok(())
+}
+
+/// The session timeout in a connect request: behind the protocol's version and the last zxid seen. The keeper decodes the rest.
+fn asked_timeout_ms(frame: &[u8]) -> u32 {
+    let field = frame.get(12..).and_then(<[u8]>::first_chunk::<4>);
+    field.and_then(|bytes| u32::try_from(i32::from_be_bytes(*bytes)).ok()).unwrap_or(0)
 }
 
 fn short_frame(len: usize) -> Verdict {

@@ -55,11 +55,43 @@ pub enum Item {
         /// Which.
         conn: ConnId,
     },
+    /// The client took something of what waits for it: it is there, although its requests and pings may be unread.
+    Heard {
+        /// Which.
+        conn: ConnId,
+    },
     /// The connection is gone; nothing more comes from it and nothing may be sent to it.
     Closed {
         /// Which.
         conn: ConnId,
     },
+}
+
+/// Which sockets the keeper wants unread for now.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Hold {
+    /// None.
+    #[default]
+    Nothing,
+    /// Much is under way: those of clients that wait for an answer. The others are heard, in small pieces.
+    Waiting,
+    /// All of them: nobody is heard.
+    All,
+}
+
+/// Read at once from one connection while much is under way: thousands of them may have something to say.
+const PIECE_BYTES: usize = 4096;
+
+impl Hold {
+    /// How many of `bytes` may be read at once from a connection, by whether it waits for an answer. `None`: it stays unread.
+    #[must_use]
+    pub fn allows(self, waits: bool, bytes: usize) -> Option<usize> {
+        match self {
+            Hold::Nothing => Some(bytes),
+            Hold::Waiting => (!waits).then_some(bytes.min(PIECE_BYTES)),
+            Hold::All => None,
+        }
+    }
 }
 
 /// What a front hands to the keeper.
@@ -184,6 +216,13 @@ impl Outboxes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_those_that_wait_for_nothing_are_heard_while_much_is_under_way() {
+        let allowed = [Hold::Nothing, Hold::Waiting, Hold::All].map(|hold| (hold.allows(false, 1 << 20), hold.allows(true, 1 << 20)));
+        assert_eq!(allowed, [(Some(1 << 20), Some(1 << 20)), (Some(PIECE_BYTES), None), (None, None)]);
+        assert_eq!(Hold::Waiting.allows(false, 100), Some(100));
+    }
 
     #[test]
     fn neighbouring_parts_of_a_connection_merge_until_it_closes() {

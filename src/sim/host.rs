@@ -18,7 +18,7 @@ use crate::model::file::{FilePath, Script, Ticket};
 use crate::model::txn::OpRef;
 use crate::server::front::{Front, FrontOptions, Verdict};
 use crate::server::keeper::{Cx, Effects, Keeper};
-use crate::server::mail::{Burst, Item, Outbox, Then};
+use crate::server::mail::{Burst, Hold, Item, Outbox, Then};
 use crate::server::peer_mail::PeerBurst;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -108,7 +108,7 @@ pub struct Life {
     tick_due: bool,
     turn_due: bool,
     turn_wanted: bool,
-    held: bool,
+    hold: Hold,
     /// Appends on their way, by ticket.
     pub appends: BTreeMap<Ticket, InFlight>,
     /// Scripts on their way, by lane; lane 0 is for those of no shard.
@@ -153,7 +153,7 @@ impl Life {
             tick_due: false,
             turn_due: false,
             turn_wanted: false,
-            held: false,
+            hold: Hold::Nothing,
             appends: BTreeMap::new(),
             lanes: BTreeMap::new(),
             stopping_since: None,
@@ -181,18 +181,17 @@ impl Life {
         self.read(agenda, front, conn);
     }
 
-    /// Reads a socket, unless it is paused.
+    /// Reads a socket, as far as it may be read.
     fn read(&mut self, agenda: &mut Agenda, front: usize, conn: ConnId) {
         let host = &mut self.fronts[front];
-        let Some(socket) = host.sockets.get_mut(&conn) else { return };
-        if socket.paused || self.held || socket.inbox.is_empty() {
-            return;
-        }
-        let bytes = std::mem::take(&mut socket.inbox);
+        let Some(socket) = host.sockets.get_mut(&conn).filter(|socket| !socket.paused && !socket.inbox.is_empty()) else { return };
+        let Some(room) = self.hold.allows(host.front.waits(conn), socket.inbox.len()) else { return };
+        let bytes: Vec<u8> = socket.inbox.drain(..room).collect();
         if host.burst.is_empty() {
             host.burst.received_ns = agenda.now(self.who.node).mono_ns;
         }
         let verdict = host.front.on_bytes(conn, &bytes, &mut host.burst);
+        // If that leaves something and says that it may be read, it is.
         self.follow(agenda, front, conn, verdict);
         self.flush_soon(agenda, front);
     }
@@ -426,8 +425,8 @@ impl Life {
                 agenda.mail(self.who.node, front * 2 + 1, Event::Outbox { who: self.who, front, outbox: Box::new(std::mem::take(outbox)) });
             }
         }
-        let held = !self.keeper.takes_more();
-        if std::mem::replace(&mut self.held, held) && !held {
+        let hold = self.keeper.hold();
+        if std::mem::replace(&mut self.hold, hold) > hold {
             for front in 0..self.fronts.len() {
                 let conns: Vec<ConnId> = self.fronts[front].sockets.keys().copied().collect();
                 conns.into_iter().for_each(|conn| self.read(agenda, front, conn));

@@ -9,6 +9,7 @@
 
 use super::{Conn, Fronts};
 use crate::base::ids::ConnId;
+use crate::server::mail::Hold;
 use rustix::fd::BorrowedFd;
 use rustix::net::RecvFlags;
 use std::os::fd::AsRawFd;
@@ -112,7 +113,8 @@ impl Fronts {
 
     fn may_attend(&self, conn: &Conn) -> bool {
         let inner = &self.0;
-        !inner.held.get() && !inner.front.borrow().owes_answers() && !conn.paused.get() && !conn.writing.get()
+        let may_read = inner.hold.get() == Hold::Nothing && !inner.share.is_spent();
+        may_read && !inner.front.borrow().owes_answers() && !conn.paused.get() && !conn.writing.get()
     }
 }
 

@@ -94,6 +94,40 @@ fn one_answer_may_be_longer_than_what_a_client_may_leave_lying() {
     assert_eq!(front.on_unsent(conn, CONN_UNSENT_SOFT_BYTES_MAX, NOW, &mut burst), Verdict::Read);
 }
 
+/// The handshake waits for the log or the quorum; who waits isn't to blame.
+#[test]
+fn a_handshake_has_the_time_of_the_session_that_it_asks_for() {
+    for (asked_ms, closed) in [(30_000i32, 0), (4000, 1), (-1, 1)] {
+        let (mut front, conn, mut burst) = front();
+        let mut hello = [0; 44];
+        hello[12..16].copy_from_slice(&asked_ms.to_be_bytes());
+        front.on_bytes(conn, &frame(&hello), &mut burst);
+        let mut out = Vec::new();
+        front.on_tick(MonoMs(25_000), &mut out);
+        assert_eq!(out.len(), closed, "{asked_ms} ms");
+        out.clear();
+        front.on_tick(MonoMs(32_000), &mut out);
+        assert_eq!(out.len(), 1);
+    }
+}
+
+#[test]
+fn who_takes_its_answers_slowly_is_heard_and_not_stuck() {
+    let (mut front, conn, mut burst) = front();
+    front.on_progress(conn, NOW, &mut burst);
+    assert!(burst.is_empty(), "it has no session");
+    front.on_bytes(conn, &frame(&[0; 44]), &mut burst);
+    front.on_answered(conn, 0, Then::SessionUp, CONN_UNSENT_SOFT_BYTES_MAX + 1, NOW, &mut burst);
+    burst.clear();
+    front.on_progress(conn, MonoMs(20_000), &mut burst);
+    assert_eq!(burst.items, [Item::Heard { conn }]);
+    let mut out = Vec::new();
+    front.on_tick(MonoMs(49_000), &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    front.on_tick(MonoMs(51_000), &mut out);
+    assert_eq!(out.len(), 1, "none taken for 31 s");
+}
+
 #[test]
 fn clients_that_never_ask_or_never_read_are_closed() {
     let (mut front, conn, mut burst) = front();

@@ -5,6 +5,7 @@
 //! they were judged. Connections are addressed by a dense index, which the watch table uses too.
 
 use crate::base::ids::{ConnId, SessionId, Zxid};
+use crate::base::limits::CONN_OUTSTANDING_MAX;
 use crate::base::time::MonoMs;
 use crate::invariant;
 use crate::model::acl::Identity;
@@ -271,6 +272,10 @@ pub struct Conn {
     pub congested: bool,
     /// Bytes of answers in the turn of that number.
     pub answered_in_turn: (u64, usize),
+    /// The timeout that it was told.
+    pub timeout_ms: u32,
+    /// When something was last heard of it, by the clock of the sessions; `None`: nothing since it has a session.
+    pub heard: Option<MonoMs>,
     /// For `cons`.
     pub stats: ConnStats,
 }
@@ -302,6 +307,8 @@ impl Conns {
             parked: VecDeque::new(),
             congested: false,
             answered_in_turn: (0, 0),
+            timeout_ms: 0,
+            heard: None,
             stats: ConnStats { established_ms, last_cxid: -1, ..ConnStats::default() },
         };
         *self.per_address.entry(peer.ip()).or_default() += 1;
@@ -367,6 +374,11 @@ impl Conns {
         self.per_address.get(&ip).copied().unwrap_or(0)
     }
 
+    /// Every index that may be in use.
+    pub fn indexes(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -384,6 +396,13 @@ impl Conn {
                 Waiting::Write { kind: WriteKind::Close, .. } | Waiting::Forwarded { asked: Asked::Write(WriteKind::Close), .. }
             )
         })
+    }
+
+    /// Whether it is unread because this server owes it answers, and so can't be heard: much is under way everywhere (`crowded`), or it has as
+    /// much unanswered as it may.
+    #[must_use]
+    pub fn is_unread_for_us(&self, crowded: bool) -> bool {
+        self.queue.len() >= CONN_OUTSTANDING_MAX || (crowded && !self.queue.is_empty())
     }
 
     /// Puts a read or ping behind what waits already.

@@ -21,14 +21,12 @@ impl<M: BatchMemory> Keeper<M> {
         if conn.phase != Phase::Ready {
             return self.hang_up(cx, idx, "a request before the session");
         }
-        let session = conn.session;
         // Pings and what clients send by themselves have no number, and the last one stays shown.
         if xid >= 0 {
             conn.stats.last_cxid = i64::from(xid);
         }
         conn.stats.last_op = Some(OpCode::from_wire(op).map_or("NA", OpCode::short_name));
-        self.sessions.touch(session, self.session_clock.at(cx.now.mono));
-        self.heard_of(session);
+        self.hear(cx, idx);
         let Some(conn) = self.conns.get_mut(idx) else { return };
         if conn.congested {
             conn.parked.push_back(Parked { xid, op, body: body.into(), received_ns });

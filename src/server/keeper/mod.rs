@@ -19,7 +19,7 @@ use crate::model::position::Identity;
 use crate::mutant;
 use crate::prep::{Prep, PrepOptions};
 use crate::server::config::Config;
-use crate::server::mail::{Burst, Item, Outboxes};
+use crate::server::mail::{Burst, Hold, Item, Outboxes};
 use crate::server::note::{Level, Note, RateLimit};
 use crate::server::peer_mail::PeerOutbox;
 use crate::session::Sessions;
@@ -46,6 +46,7 @@ mod reads;
 mod replies;
 mod retention;
 mod session_clock;
+mod silence;
 mod snapshots;
 mod stages;
 pub mod stats;
@@ -147,6 +148,10 @@ pub struct Keeper<M: BatchMemory> {
     watches: Watches,
     sessions: Sessions,
     session_clock: SessionClock,
+    /// When the connections are looked over for those that can't be heard, and those that are silent.
+    next_look: MonoMs,
+    /// Clients that wait for an answer were unread at some time since the last look.
+    crowded_lately: bool,
     prep: Prep,
     log: Log<M>,
     conns: Conns,
@@ -220,6 +225,8 @@ impl<M: BatchMemory> Keeper<M> {
             tree,
             sessions,
             session_clock: SessionClock::default(),
+            next_look: now.mono,
+            crowded_lately: false,
             log,
             conns: Conns::default(),
             joining: HashMap::new(),
@@ -251,6 +258,7 @@ impl<M: BatchMemory> Keeper<M> {
                 }
                 Item::Word { conn, word, argument } => self.on_word(cx, *conn, *word, *argument),
                 Item::Ready { conn } => self.on_client_ready(cx, *conn),
+                Item::Heard { conn } => self.on_heard(cx, *conn),
                 Item::Closed { conn } => self.on_closed(*conn),
             }
         }
@@ -268,8 +276,11 @@ impl<M: BatchMemory> Keeper<M> {
         self.log.submit(&mut cx.fx.disk);
         self.stages_take_in(cx.now);
         self.end_ensemble_turn(cx);
-        let hears = self.takes_more() || mutant!("sessions-expire-unheard");
+        let hold = self.hold();
+        self.crowded_lately |= hold == Hold::Waiting;
+        let hears = hold != Hold::All || mutant!("sessions-expire-unheard");
         self.session_clock.go(cx.now.mono, hears);
+        self.look_over_conns(cx);
         self.look_for_fault(cx);
     }
 
@@ -278,12 +289,26 @@ impl<M: BatchMemory> Keeper<M> {
         self.session_clock.at(cx.now.mono)
     }
 
-    /// Whether requests may be handed in; if not, the host leaves the sockets unread until a turn changes that.
+    /// Which sockets the host leaves unread, until a turn changes that.
     #[must_use]
-    pub fn takes_more(&self) -> bool {
+    pub fn hold(&self) -> Hold {
         // A member that ends answers what it has; a client that goes on asking would keep it from that.
         let ends = self.stopping && self.ensemble.is_some();
-        !self.is_crowded() && !self.is_waiting_for_leader() && !ends
+        // Clients that waited for nothing have filled the log further: it would come to the point at which writes are refused.
+        let is_overfull = self.log.stats().held >= OVERFULL_FACTOR * self.options.batches_held_max;
+        if ends || is_overfull || self.is_waiting_for_leader() {
+            Hold::All
+        } else if self.is_crowded() {
+            Hold::Waiting
+        } else {
+            Hold::Nothing
+        }
+    }
+
+    /// Whether requests may be handed in by whomever.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.hold() == Hold::Nothing
     }
 
     /// As many batches are held as may be before more is judged.
@@ -371,5 +396,7 @@ impl KeeperOptions {
     }
 }
 
-/// Batches in memory at which the host hands nothing more in.
+/// Batches in memory at which clients that wait for an answer are left unread.
 const BATCHES_HELD_SOFT_MAX: usize = 64;
+/// At so many times as many all clients are left unread.
+const OVERFULL_FACTOR: usize = 4;

@@ -135,6 +135,8 @@ pub(super) fn connected<M>(conns: &mut Conns, stats: &mut Stats, fx: &mut Effect
     conn.stats.sent += 1;
     let alive = answer.timeout_ms > 0;
     conn.phase = if alive { Phase::Ready } else { Phase::Closing };
+    // However long the handshake took, what is heard counts from here on.
+    (conn.timeout_ms, conn.heard) = (answer.timeout_ms, None);
     outbox.book(conn.id, from, 0, if alive { Then::SessionUp } else { Then::Close });
 }
 

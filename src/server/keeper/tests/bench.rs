@@ -59,10 +59,15 @@ pub(super) struct Bench {
     pub(super) disk_waits: bool,
     seen: HashMap<ConnId, Vec<Seen>>,
     next_serial: u64,
+    /// Passes only where a test says so.
+    now_ms: u64,
 }
 
-fn now() -> Now {
-    Now { mono: MonoMs(1000), mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 }
+/// When every bench begins.
+const BEGIN_MS: u64 = 1000;
+
+fn now_at(ms: u64) -> Now {
+    Now { mono: MonoMs(ms), mono_ns: ms * 1_000_000, wall_ms: 1_700_000_000_000 }
 }
 
 impl Bench {
@@ -70,20 +75,45 @@ impl Bench {
         let input = Input { file: Some(ConfigFile { name: "zoo.cfg", bytes: CONFIG.as_bytes() }), overrides: &[], cores_available: 1 };
         let (config, _) = check(&input).into_config().expect("a good configuration");
         let boot = recover_server(&NoFiles, &config, &mut Prng::from_seed(7)).expect("an empty directory");
-        let (keeper, effects) = boot.keeper(&config, 1, now());
+        let (keeper, effects) = boot.keeper(&config, 1, now_at(BEGIN_MS));
         let mut fx = Effects::new(1);
         fx.disk.extend(effects);
         let (pool, dones, seen) = (HeapPool::default(), Vec::new(), HashMap::new());
-        let mut bench = Bench { keeper, pool, fx, dones, disk_waits: false, seen, next_serial: 1 };
+        let mut bench = Bench { keeper, pool, fx, dones, disk_waits: false, seen, next_serial: 1, now_ms: BEGIN_MS };
         bench.settle();
         bench
     }
 
     fn burst(&mut self, items: Vec<Item>, bytes: Vec<u8>) {
         let burst = Burst { bytes, items, received_ns: 0 };
-        let mut cx = Cx { now: now(), pool: &mut self.pool, fx: &mut self.fx };
+        let mut cx = Cx { now: now_at(self.now_ms), pool: &mut self.pool, fx: &mut self.fx };
         self.keeper.on_burst(&mut cx, &burst);
         self.settle();
+    }
+
+    fn tick(&mut self) {
+        let mut cx = Cx { now: now_at(self.now_ms), pool: &mut self.pool, fx: &mut self.fx };
+        self.keeper.on_tick(&mut cx);
+        self.settle();
+    }
+
+    /// Time passes, as a host hands it in.
+    pub(super) fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 20 {
+            self.now_ms += 20;
+            self.tick();
+        }
+    }
+
+    /// Time passes at once: the process didn't run.
+    pub(super) fn stand_still(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.tick();
+    }
+
+    /// The client took something of what waits for it.
+    pub(super) fn takes_some(&mut self, conn: ConnId) {
+        self.burst(vec![Item::Heard { conn }], Vec::new());
     }
 
     /// Lines for the process's log that contain `part`.
@@ -94,7 +124,7 @@ impl Bench {
     /// Turns until nothing moves any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            let mut cx = Cx { now: now(), pool: &mut self.pool, fx: &mut self.fx };
+            let mut cx = Cx { now: now_at(self.now_ms), pool: &mut self.pool, fx: &mut self.fx };
             let durable = if self.disk_waits { Vec::new() } else { std::mem::take(&mut self.dones) };
             let moved = !durable.is_empty();
             durable.into_iter().for_each(|done| self.keeper.on_disk(&mut cx, done));

@@ -1,6 +1,6 @@
 //! What a leader does when its learners ask for more than it can do at once: nobody is refused, nothing piles up.
 
-use super::bench::{Bench, create};
+use super::bench::{Bench, Seen, create};
 use super::cluster::{Cluster, link};
 use crate::base::ids::{ConnId, ServerId, SessionId, Zxid};
 use crate::log::record::record_bytes_bound;
@@ -10,7 +10,7 @@ use crate::model::position::Identity;
 use crate::model::request::Request;
 use crate::model::txn::OpRef;
 use crate::prep::{OP_BYTES, TXN_HEAD_BYTES};
-use crate::server::mail::Item;
+use crate::server::mail::{Hold, Item};
 use crate::server::peer_mail::PeerItem;
 use crate::wire::client::client_side::{put_request, request_op};
 use crate::wire::peer as wire;
@@ -88,10 +88,10 @@ fn prep_counts_no_less_than_the_log_for_every_change() {
     }
 }
 
-/// One write for each turn of the leader, as long as it would be handed any.
-fn crowd(c: &mut Cluster, leader: ServerId, conn: ConnId) {
-    for xid in 1..=200 {
-        if !c.nodes[&leader].keeper.takes_more() {
+/// One write for each turn of the leader, until it wants that much unread.
+fn crowd(c: &mut Cluster, leader: ServerId, conn: ConnId, until: Hold) {
+    for xid in 1..=400 {
+        if c.nodes[&leader].keeper.hold() >= until {
             return;
         }
         let (mut bytes, request) = (Vec::new(), create("/a/n", 2));
@@ -103,6 +103,7 @@ fn crowd(c: &mut Cluster, leader: ServerId, conn: ConnId) {
     panic!("the leader takes whatever comes");
 }
 
+/// Without a quorum, and with more written than is held for clients that wait, no socket is read.
 #[test]
 fn a_quorum_that_stands_still_costs_nobody_a_session() {
     let mut c = Cluster::new(3);
@@ -112,10 +113,13 @@ fn a_quorum_that_stands_still_costs_nobody_a_session() {
     let writer = c.connect(leader, SessionId::NONE, &[0; 16]);
     assert_eq!(c.ask(leader, writer, &[create("/a", 0)]), ["reply 1 err 0"]);
     c.nodes.iter_mut().filter(|(id, _)| **id != leader).for_each(|(_, n)| n.disk_hangs = true);
-    crowd(&mut c, leader, writer);
-    // No socket of the leader is read now: its clients' pings lie there.
-    c.run(9500);
-    assert!(!c.nodes[&leader].keeper.takes_more(), "the leader takes more");
+    crowd(&mut c, leader, writer, Hold::All);
+    // No socket of the leader is read now: its clients' pings lie there. The follower reads.
+    for _ in 0..9 {
+        c.run(1000);
+        assert_eq!(c.ask(follower, idle_there, &[Request::Ping]), ["reply 1 err 0"]);
+    }
+    assert_eq!(c.nodes[&leader].keeper.hold(), Hold::All);
     c.nodes.values_mut().for_each(|n| n.disk_hangs = false);
     c.run(200);
     let look = Request::Exists { path: b"/a", watch: false };
@@ -126,22 +130,106 @@ fn a_quorum_that_stands_still_costs_nobody_a_session() {
     assert_eq!((c.seen(leader, idle).last().unwrap().as_str(), c.nodes[&leader].keeper.sessions().count()), ("end", 0));
 }
 
+/// A log that is full of writes keeps unread whoever waits for one, and nobody else: who is silent has no excuse.
+#[test]
+fn while_much_is_under_way_who_waits_is_spared_and_who_is_silent_is_not() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let (silent, pinging) = (c.connect(leader, SessionId::NONE, &[0; 16]), c.connect(leader, SessionId::NONE, &[0; 16]));
+    let writer = c.connect(leader, SessionId::NONE, &[0; 16]);
+    let writer_there = c.connect(follower, SessionId::NONE, &[0; 16]);
+    assert_eq!(c.ask(leader, writer, &[create("/a", 0)]), ["reply 1 err 0"]);
+    c.nodes.iter_mut().filter(|(id, _)| **id != leader).for_each(|(_, n)| n.disk_hangs = true);
+    crowd(&mut c, leader, writer, Hold::Waiting);
+    assert_eq!(c.ask(follower, writer_there, &[create("/a/n", 2)]), [] as [&str; 0]);
+    for _ in 0..9 {
+        c.run(1000);
+        assert_eq!(c.ask(leader, pinging, &[Request::Ping]), ["reply 1 err 0"]);
+        assert_eq!(c.nodes[&leader].keeper.hold(), Hold::Waiting);
+    }
+    c.nodes.values_mut().for_each(|n| n.disk_hangs = false);
+    c.run(500);
+    assert_eq!(c.seen(leader, silent).last().unwrap(), "end");
+    let look = Request::Exists { path: b"/a", watch: false };
+    for conn in [pinging, writer] {
+        assert_eq!(c.ask(leader, conn, std::slice::from_ref(&look)), ["reply 1 err 0"]);
+    }
+}
+
+/// So much of its clients is with the leader that it reads none of them.
 #[test]
 fn a_follower_that_stands_still_speaks_for_its_clients() {
     let mut c = Cluster::new(3);
     c.run(1000);
     let (leader, follower) = (c.leader().unwrap(), c.follower());
     let (idle, writer) = (c.connect(follower, SessionId::NONE, &[0; 16]), c.connect(leader, SessionId::NONE, &[0; 16]));
+    let writer_there = c.connect(follower, SessionId::NONE, &[0; 16]);
     assert_eq!(c.ask(leader, writer, &[create("/a", 0)]), ["reply 1 err 0"]);
-    c.nodes.get_mut(&follower).unwrap().disk_hangs = true;
-    for _ in 0..120 {
-        assert_eq!(c.ask(leader, writer, &[create("/a/n", 2)]), ["reply 1 err 0"]);
+    c.nodes.iter_mut().filter(|(id, _)| **id != leader).for_each(|(_, n)| n.disk_hangs = true);
+    crowd(&mut c, leader, writer, Hold::Waiting);
+    let data = vec![0; 1_000_000];
+    let large = vec![Request::SetData { path: b"/a", data: Some(&data), version: -1 }; 20];
+    assert_eq!(c.ask(follower, writer_there, &large), [] as [&str; 0]);
+    for _ in 0..9 {
+        c.run(1000);
+        assert_eq!(c.nodes[&follower].keeper.hold(), Hold::All);
+        // The leader's own clients are heard.
+        c.ask(leader, writer, &[Request::Ping]);
     }
-    assert!(!c.nodes[&follower].keeper.takes_more(), "the follower holds {} batches", c.nodes[&follower].keeper.log.stats().held);
-    c.run(4000);
-    c.nodes.get_mut(&follower).unwrap().disk_hangs = false;
-    c.run(200);
+    c.nodes.values_mut().for_each(|n| n.disk_hangs = false);
+    c.run(500);
     assert_eq!(c.ask(follower, idle, &[Request::Exists { path: b"/a", watch: false }]), ["reply 1 err 0"]);
+}
+
+/// The pings lie in the sockets of the fronts, and the time comes first.
+#[test]
+fn a_process_that_stood_still_hears_its_clients_before_it_judges_them() {
+    let mut bench = Bench::new();
+    let conn = bench.client();
+    bench.pass(29_900);
+    bench.stand_still(60_000);
+    assert_eq!(bench.ask(conn, &Request::Ping).len(), 1);
+    bench.pass(29_900);
+    assert_eq!(bench.ask(conn, &Request::Ping).len(), 1);
+    bench.pass(34_100);
+    assert_eq!(bench.news(conn), [Seen::End]);
+}
+
+/// It takes what was sent to it, and its socket isn't read until it has.
+#[test]
+fn who_takes_its_answers_slowly_keeps_its_session() {
+    let mut bench = Bench::new();
+    let conn = bench.client();
+    for _ in 0..5 {
+        bench.pass(25_000);
+        bench.takes_some(conn);
+    }
+    bench.pass(25_000);
+    assert_eq!(bench.news(conn), []);
+    bench.pass(10_000);
+    assert_eq!(bench.news(conn), [Seen::End]);
+}
+
+/// The client goes on at another server; nothing ever comes on its old connection.
+#[test]
+fn a_session_that_moved_leaves_no_connection_behind() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let (old, other) = (c.connect(follower, SessionId::NONE, &[0; 16]), c.connect(follower, SessionId::NONE, &[0; 16]));
+    assert_eq!(c.ask(follower, old, &[create("/a", 0)]), ["reply 1 err 0"]);
+    let keeper = &c.nodes[&follower].keeper;
+    let session = keeper.conns.find(old).and_then(|idx| keeper.conns.get(idx)).unwrap().session;
+    let password = keeper.sessions().get(session).unwrap().password;
+    let new = c.connect(leader, session, &password);
+    for _ in 0..6 {
+        c.run(900);
+        assert_eq!(c.ask(leader, new, &[Request::Ping]), ["reply 1 err 0"]);
+        assert_eq!(c.ask(follower, other, &[Request::Ping]), ["reply 1 err 0"]);
+    }
+    assert_eq!(c.seen(follower, old).last().unwrap(), "end");
+    assert_ne!(c.seen(leader, new).last().unwrap(), "end");
 }
 
 /// Here every request has waited since the clock began.
