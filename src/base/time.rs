@@ -1,7 +1,8 @@
 //! Time as the core sees it: a number that the host hands in. Nothing here reads a clock.
 //!
-//! Monotonic milliseconds decide everything (expiry, reaping, intervals). Wall time is a value that ends up in `ctime` and
-//! `mtime` and nowhere else, so a clock that jumps can't expire a session or delete a node.
+//! Monotonic milliseconds decide everything (expiry, reaping, intervals). Wall time ends up in `ctime` and `mtime`, and says at a start or
+//! a change of leader how old TTL nodes are by then, never less than nothing and never more than their time: a clock that jumps later
+//! can't expire a session or delete a node.
 
 /// Monotonic milliseconds since the host started.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -28,7 +29,7 @@ pub struct Now {
     pub mono: MonoMs,
     /// Monotonic nanoseconds since the host started, for latency figures only.
     pub mono_ns: u64,
-    /// Milliseconds since 1970, only ever copied into `ctime` and `mtime` and into texts for people.
+    /// Milliseconds since 1970: for `ctime` and `mtime`, the age of TTL nodes at a start, and texts for people.
     pub wall_ms: i64,
 }
 
