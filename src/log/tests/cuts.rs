@@ -248,7 +248,7 @@ fn a_full_disk_keeps_no_epoch_waiting_and_a_cut_only_until_there_is_room() {
             driver.finish(&mut Prng::from_seed(1));
         }
         let before = driver.done.len();
-        let ticket = driver.with_log(|log, out| log.set_meta(change(9, 2), out));
+        let ticket = driver.with_log(|log, out| log.set_meta(MetaChange { repairing: false, ..change(9, 2) }, out));
         driver.finish(&mut Prng::from_seed(2));
         assert!(driver.done[before..].contains(&ticket), "a promise is durable although the disk is full");
         driver.with_log(|log, out| log.cut(chain[4], out));
