@@ -170,6 +170,12 @@ impl<M: BatchMemory> Log<M> {
         self.refused.push(ticket);
     }
 
+    /// Whether what was asked for by `ticket` hasn't ended, or was refused for want of room and is asked for again.
+    #[must_use]
+    pub fn is_under_way(&self, ticket: Ticket) -> bool {
+        self.pending.iter().any(|(pending, _)| *pending == ticket)
+    }
+
     /// Asks again for what found the disk full.
     pub(super) fn ask_again(&mut self, out: &mut Vec<DiskEffect<M>>) {
         if self.has_fault() {

@@ -49,7 +49,8 @@ impl<M: BatchMemory> Keeper<M> {
             let read = done.read.take();
             let ours = self.log.on_disk(done, &mut cx.fx.disk);
             crate::invariant!(ours, "a disk completion that nobody waits for");
-            if self.ensemble.is_some() {
+            // What found the disk full is asked for again under the same ticket.
+            if self.ensemble.is_some() && !self.log.is_under_way(ticket) {
                 self.on_read_done(cx, ticket, read);
                 self.on_ensemble_disk(cx, ticket, failed.as_deref());
             }
