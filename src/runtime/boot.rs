@@ -168,8 +168,8 @@ fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket
     handle.join().map_err(|e| ended("the executor", e))?
 }
 
-/// Descriptors that an executor takes: its three rings, what wakes it, and what it looks at the kernel with.
-const DESCRIPTORS_PER_EXECUTOR: usize = 8;
+/// Descriptors that an executor takes when it starts: its three rings, what wakes it, and what it looks at the kernel with.
+const DESCRIPTORS_TO_START: usize = 8;
 
 /// Never, as far as an executor is concerned.
 ///
@@ -226,7 +226,7 @@ fn begin_with_what_there_is<F: Future<Output = ()> + 'static>(
 /// Whether an executor gets the descriptors that it needs: glommio answers some of the cases where it doesn't with a panic.
 pub(super) fn require_descriptors(who: &str) -> Result<(), FatalError> {
     let flags = rustix::event::EventfdFlags::CLOEXEC;
-    let tried: Result<Vec<_>, _> = (0..DESCRIPTORS_PER_EXECUTOR).map(|_| rustix::event::eventfd(0, flags)).collect();
+    let tried: Result<Vec<_>, _> = (0..DESCRIPTORS_TO_START).map(|_| rustix::event::eventfd(0, flags)).collect();
     tried.map(drop).map_err(|e| cannot_start(who, e))
 }
 
@@ -243,7 +243,7 @@ pub(super) fn ended(who: &str, error: GlommioError<()>) -> FatalError {
 /// What an executor needs and didn't get.
 pub(super) fn cannot_start(who: &str, error: impl fmt::Display) -> FatalError {
     let text = format!(
-        "{who} can't start: {error}. It needs a thread, {DESCRIPTORS_PER_EXECUTOR} descriptors and locked memory for its rings: raise what is \
+        "{who} can't start: {error}. It needs a thread, {DESCRIPTORS_TO_START} descriptors and locked memory for its rings: raise what is \
          short of LimitNOFILE= (`ulimit -n`), LimitMEMLOCK= (`ulimit -l`), LimitNPROC= (`ulimit -u`) and memory, then start again"
     );
     FatalError::new(Fatal::IoUring, text)

@@ -2,6 +2,7 @@
 //! and the end of a process whose own state turned out to be wrong.
 
 use crate::base::fatal::Fatal;
+use crate::base::time::MonoMs;
 use crate::server::note::{Level, Note};
 use std::io::Write;
 use std::sync::Mutex;
@@ -90,12 +91,37 @@ pub fn log_note(note: &Note) {
     }
 }
 
+/// Between two lines about the same thing.
+const SAY_AGAIN_MS: u64 = 1000;
+
+/// Whether it is time for a line about something that may go on for long, tens of times a second.
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Option<MonoMs>);
+
+impl Seldom {
+    /// True at most once a second.
+    pub(super) fn due(&mut self, now: MonoMs) -> bool {
+        let due = self.0.is_none_or(|last| now.since(last) >= SAY_AGAIN_MS);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Set for the process that is to panic.
     const CHILD: &str = "RINGKEEPER_TEST_PANICS";
+
+    #[test]
+    fn what_goes_on_is_said_once_a_second() {
+        let mut seldom = Seldom::default();
+        let said: Vec<u64> = (0..50).map(|n| n * 50).filter(|ms| seldom.due(MonoMs(*ms))).collect();
+        assert_eq!(said, [0, 1000, 2000]);
+    }
 
     #[test]
     fn a_panic_on_any_thread_ends_the_process_and_says_that_it_is_a_defect() {

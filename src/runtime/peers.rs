@@ -11,6 +11,7 @@ mod tests;
 
 use super::clock::Clock;
 use super::listener::{Purpose, any_ip, listen_for_servers};
+use super::logging::Seldom;
 use super::wake::{Wake, look_at_io};
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::{ClusterId, ServerId};
@@ -42,8 +43,6 @@ const READ_ON_BYTES_MAX: usize = 1 << 20;
 const LINGER_MS: u64 = 1000;
 /// Pause after an accept that failed (for want of descriptors, say).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Between two lines about that.
-const SAY_AGAIN_MS: u64 = 1000;
 /// Accept queue of a port for servers.
 const LISTEN_BACKLOG: i32 = 256;
 
@@ -136,7 +135,7 @@ impl Peers {
     async fn accept_all(self, socket: socket2::Socket, port: Port) {
         // SAFETY: the descriptor is a listening TCP socket that nobody else holds; ownership passes over.
         let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
-        let mut said = None;
+        let mut seldom = Seldom::default();
         loop {
             match listener.accept().await {
                 Ok(stream) => {
@@ -151,9 +150,7 @@ impl Peers {
                     look_at_io().await;
                 }
                 Err(error) => {
-                    let now = self.0.clock.now().mono;
-                    if said.is_none_or(|last| now.since(last) >= SAY_AGAIN_MS) {
-                        said = Some(now);
+                    if seldom.due(self.0.clock.now().mono) {
                         self.note(Level::Warn, format!("accepting a server's connection fails: {error}"));
                     }
                     glommio::timer::sleep(ACCEPT_RETRY).await;

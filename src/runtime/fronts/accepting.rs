@@ -4,7 +4,7 @@
 //! limits by address (the keeper).
 
 use super::{Conn, Fronts};
-use crate::base::time::MonoMs;
+use crate::runtime::logging::Seldom;
 use crate::runtime::wake::look_at_io;
 use glommio::net::{TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
@@ -17,8 +17,6 @@ use std::time::Duration;
 const ACCEPTS_AT_ONCE: usize = 64;
 /// Pause after an accept that failed, or for want of room.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Between two lines about clients that aren't let in.
-const SAY_AGAIN_MS: u64 = 1000;
 
 /// Counts a connection for as long as it holds a descriptor: also while it lingers, or a task still sends to it.
 pub(super) struct Living(Rc<Cell<usize>>);
@@ -36,19 +34,6 @@ impl Drop for Living {
     }
 }
 
-/// Says one thing at most once a second.
-#[derive(Debug, Default)]
-struct Seldom(Option<MonoMs>);
-
-impl Seldom {
-    fn say(&mut self, now: MonoMs, text: impl FnOnce() -> String) {
-        if self.0.is_none_or(|last| now.since(last) >= SAY_AGAIN_MS) {
-            self.0 = Some(now);
-            tracing::warn!("{}", text());
-        }
-    }
-}
-
 impl Fronts {
     /// Accepts clients for ever.
     pub(in super::super) async fn accept_all(self, socket: socket2::Socket) {
@@ -58,12 +43,12 @@ impl Fronts {
         loop {
             let (living, max) = (self.0.living.get(), self.0.conns_max);
             if living >= max {
-                seldom.say(self.0.clock.now().mono, || {
-                    format!(
+                if seldom.due(self.0.clock.now().mono) {
+                    tracing::warn!(
                         "{living} client connections are open, as many as the descriptors allow: others wait until some end (raise \
                          `ulimit -n` or LimitNOFILE=)"
-                    )
-                });
+                    );
+                }
                 glommio::timer::sleep(ACCEPT_RETRY).await;
                 continue;
             }
@@ -76,7 +61,9 @@ impl Fronts {
                     }
                 }
                 Err(error) => {
-                    seldom.say(self.0.clock.now().mono, || format!("accepting a client fails: {error}"));
+                    if seldom.due(self.0.clock.now().mono) {
+                        tracing::warn!("accepting a client fails: {error}");
+                    }
                     glommio::timer::sleep(ACCEPT_RETRY).await;
                 }
             }

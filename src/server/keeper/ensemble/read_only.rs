@@ -66,7 +66,7 @@ impl<M: BatchMemory> Keeper<M> {
         replies::connected(&mut self.conns, &mut self.stats, cx.fx, idx, &answer, true);
     }
 
-    /// A request of such a client.
+    /// A request of such a client, who was heard by it already.
     pub(in crate::server::keeper) fn take_read_only(
         &mut self,
         cx: &mut Cx<'_, M>,
@@ -76,11 +76,6 @@ impl<M: BatchMemory> Keeper<M> {
         body: &[u8],
         received_ns: u64,
     ) {
-        if let Some(conn) = self.conns.get_mut(idx)
-            && let Some(local) = &mut conn.local
-        {
-            local.deadline = cx.now.mono.plus(u64::from(local.timeout_ms));
-        }
         match op {
             OpCode::CloseSession => {
                 let head = Answer { then: Then::Close, ..Answer::ok(xid, self.applied, received_ns) };
