@@ -55,6 +55,7 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "ensemble-former-owner-writes", what: "requests of a session count through a server that it has left" },
     Mutant { name: "ensemble-forward-twice", what: "a forwarded write is judged twice" },
     Mutant { name: "ensemble-pending-outlives-role", what: "what a deposed leader had outstanding is still judged against" },
+    Mutant { name: "ensemble-says-more-than-it-applied", what: "a leader tells learners of commits that it keeps back itself" },
     Mutant { name: "ensemble-serves-before-uptodate", what: "a learner serves before its leader is established" },
     Mutant { name: "ensemble-timers-go-on", what: "a new leader doesn't start the sessions' timers anew" },
     Mutant { name: "ensemble-touch-lost", what: "a learner doesn't report which sessions it heard of" },

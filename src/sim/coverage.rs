@@ -47,6 +47,7 @@ pub const EXPECTED: &[&str] = &[
 /// The same for ensembles: what can happen to several servers only, and what of the rest is likely enough there.
 pub const EXPECTED_OF_ENSEMBLES: &[&str] = &[
     "all-crash",
+    "all-paused",
     "back",
     "boot-crash",
     "bridge",

@@ -13,6 +13,7 @@ import session as raw
 from session import wire
 
 BASELINE_S, LOSS_S, AFTER_S = 2.5, 4.0, 1.0
+PAUSE_S = 1.2  # longer than a silence
 SYNC_PAIRS, SYNC_PAIRS_FULL = 400, 2000
 
 
@@ -90,6 +91,40 @@ def observer(lab):
     lab.ensemble.kill(watcher)
     time.sleep(1)
     lab.ensemble.start([watcher])
+    lab.settle()
+
+
+@scenario("pause-all")
+def pause_all(lab):
+    """All servers stand still at once, as with a host that is suspended: what a client asked meanwhile, refused and done in turns, is answered
+    in full and in order (or the connection ends, if its server lost its leader by that)."""
+    ready(lab)
+    members, whole = lab.ensemble.members, 0
+    for number in members:
+        path = f"{TOP}/pause-{number}"
+        client = lab.client(number, wait_s=10)
+        client.create(path, b"")
+        asked = [(wire.SET_DATA, (f"{TOP}/none", b"", -1)), (wire.SET_DATA, (path, b"x", -1))] * 5
+        try:
+            for member in members.values():
+                pause(member)
+            time.sleep(PAUSE_S)
+            client.post(asked)
+        finally:
+            for member in members.values():
+                member.signal(signal.SIGCONT)
+        errors = []
+        try:
+            errors = [client.reply().err for _ in asked]
+            whole += 1
+        except raw.Closed:
+            pass
+        except TimeoutError:
+            lab.find("unanswered", f"server {number} left a client without an answer for 10 s after a pause of all")
+        if errors and errors != [-101, 0] * 5:
+            lab.find("error", f"server {number} answered {errors} after a pause of all")
+        lab.ensemble.await_serving()
+    lab.note(f"{whole} of {len(members)} connections were answered in full")
     lab.settle()
 
 

@@ -68,9 +68,10 @@ impl<M: BatchMemory> Keeper<M> {
     pub(super) fn commit_and_apply(&mut self, cx: &mut Cx<'_, M>) {
         self.stats.turns += 1;
         let committed = if mutant!("ack-before-durable") { self.proposed } else { self.committed() };
-        self.log.set_committed(committed);
         self.stages_progress(committed, cx.now);
         let upto = self.applicable(committed);
+        // Batches say so to whoever receives them: no more than is applied here.
+        self.log.set_committed(if mutant!("ensemble-says-more-than-it-applied") { committed } else { upto });
         while let Some(batch) = self.log.next_applicable(upto) {
             let mut body_len = batch.body().len();
             for record in batch.records() {

@@ -152,10 +152,21 @@ impl World {
         Ok(())
     }
 
-    /// A process stands still, for longer than the others wait for it or not.
+    /// A process stands still, for longer than the others wait for it or not; or all do at once, as on a host that is suspended.
     fn pause(&mut self) {
         let node = self.victim();
         let for_us = self.fault_us();
+        let mut of_all = self.prng.stream("a pause of all");
+        if !of_all.chance(1, 3) {
+            return self.stand_still(node, for_us);
+        }
+        self.coverage.hit("all-paused");
+        for node in 0..self.nodes.len() {
+            self.stand_still(node, for_us + of_all.between(0, 3000));
+        }
+    }
+
+    fn stand_still(&mut self, node: usize, for_us: u64) {
         if self.nodes[node].up().is_none() || self.nodes[node].paused.is_some() {
             return;
         }

@@ -220,7 +220,7 @@ impl<M: BatchMemory> Keeper<M> {
         let Some(e) = &mut self.ensemble else { return };
         e.leading.served[SyncKind::Diff as usize] += 1;
         e.send_on(&mut cx.fx.peers, link, &Message::Diff { epoch, after });
-        let (committed, beat, confirmed) = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+        let (committed, beat, confirmed) = e.say(self.applied);
         let committed = if mutant!("ensemble-diff-is-committed") { tail.zxid } else { committed };
         let skipped = usize::from(mutant!("ensemble-diff-skips-first") && batches.len() > 1);
         for batch in &batches[skipped..] {
@@ -245,7 +245,7 @@ impl<M: BatchMemory> Keeper<M> {
             any = true;
             let records = u64::from(batch.header().replicated.records);
             ProposalBytes::record(&mut e.since.proposal_bytes, batch.body().len() as u64 / records.max(1));
-            let say = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+            let say = e.say(self.applied);
             let live = e.leading.streams.values_mut().filter(|s| s.live);
             let out = &mut cx.fx.peers;
             let from = out.bytes.len();
@@ -282,7 +282,7 @@ impl<M: BatchMemory> Keeper<M> {
     pub fn tell_progress(&mut self, cx: &mut Cx<'_, M>) {
         let Some(epoch) = self.leads() else { return };
         let Some(e) = &mut self.ensemble else { return };
-        let say = (e.zab.committed(), e.zab.beat(), e.zab.confirmed());
+        let say = e.say(self.applied);
         let me = e.me;
         for stream in e.leading.streams.values_mut().filter(|s| s.live && s.said != say) {
             stream.said = say;

@@ -159,6 +159,15 @@ impl Ensemble {
         self.zab.confirmed()
     }
 
+    /// What a leader that has applied so far tells its learners: committed, the round, the confirmed round. It judges by the sessions that it has
+    /// applied, and keeps that back while a refusal waits for its round: a learner that was further would answer a client of whose session the
+    /// leader doesn't know yet, and call it gone at the next request.
+    fn say(&self, applied: Zxid) -> (Zxid, u64, u64) {
+        let committed = self.zab.committed();
+        let told = if mutant!("ensemble-says-more-than-it-applied") { committed } else { committed.min(applied) };
+        (told, self.zab.beat(), self.zab.confirmed())
+    }
+
     fn link(&self, peer: ServerId, lane: Lane) -> Option<LinkId> {
         self.links.get(&(peer, lane)).copied()
     }

@@ -69,6 +69,31 @@ fn after_a_pause_of_all_servers_each_request_is_answered_in_its_turn() {
     }
 }
 
+/// A refusal that waits for its round keeps back what the leader applies, and so what it may say is committed.
+#[test]
+fn a_session_that_a_follower_has_opened_is_known_to_the_leader() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let refused = c.connect(leader, SessionId::NONE, &[0; 16]);
+    c.stand_still(1200);
+    c.post(leader, refused, &[Request::SetData { path: b"/none", data: None, version: -1 }]);
+    let fresh = c.begin_to_connect(follower, SessionId::NONE, &[0; 16], false);
+    let answered = |c: &Cluster| c.seen(follower, fresh).first().is_some_and(|first| first.starts_with("session 0x"));
+    for _ in 0..10 {
+        [1, 2, 3].map(ServerId).into_iter().for_each(|id| c.turn(id, false));
+        if answered(&c) {
+            break;
+        }
+    }
+    (0..100).for_each(|_| {
+        if !answered(&c) {
+            c.run(10)
+        }
+    });
+    assert_eq!(c.ask(follower, fresh, &[create("/mine", 1)]), ["reply 1 err 0"]);
+}
+
 /// What `prep` lets pass must fit the log: it counts with bounds of its own.
 #[test]
 fn prep_counts_no_less_than_the_log_for_every_change() {

@@ -231,6 +231,13 @@ impl Cluster {
     }
 
     fn connect_as(&mut self, id: ServerId, session: SessionId, password: &[u8], read_only: bool) -> ConnId {
+        let conn = self.begin_to_connect(id, session, password, read_only);
+        self.run(50);
+        conn
+    }
+
+    /// Its answer isn't waited for.
+    pub(super) fn begin_to_connect(&mut self, id: ServerId, session: SessionId, password: &[u8], read_only: bool) -> ConnId {
         let conn = ConnId::new(FrontId(0), self.serial);
         self.serial += 1;
         let mut bytes = Vec::new();
@@ -239,21 +246,25 @@ impl Cluster {
         put_connect(&mut bytes, &hello);
         let peer = "10.0.0.1:5".parse().unwrap();
         self.burst(id, vec![Item::Opened { conn, peer }, Item::Connect { conn, body: 4..bytes.len() }], bytes);
-        self.run(50);
         conn
     }
 
     pub(super) fn ask(&mut self, id: ServerId, conn: ConnId, requests: &[Request<'_>]) -> Vec<String> {
+        let before = self.seen(id, conn).len();
+        self.post(id, conn, requests);
+        self.run(50);
+        self.seen(id, conn)[before..].to_vec()
+    }
+
+    /// Asks, and doesn't wait for an answer.
+    pub(super) fn post(&mut self, id: ServerId, conn: ConnId, requests: &[Request<'_>]) {
         let (mut bytes, mut items) = (Vec::new(), Vec::new());
         for (xid, request) in (1..).zip(requests) {
             let from = bytes.len() + 12;
             put_request(&mut bytes, xid, request);
             items.push(Item::Request { conn, xid, op: request_op(request).wire(), body: from..bytes.len() });
         }
-        let before = self.seen(id, conn).len();
         self.burst(id, items, bytes);
-        self.run(50);
-        self.seen(id, conn)[before..].to_vec()
     }
 
     /// The answer to a four-letter word.
