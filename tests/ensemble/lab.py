@@ -21,6 +21,11 @@ import session as raw
 
 FAST_S, SILENT_S = 5.0, 15.0   # what a landing run asserts where the aims are 0.2 s and 1.5 s
 QUIET_S = 40
+# More executors than cores is fine for a test.
+PLACEMENTS = {
+    "one": {"ringkeeper.placement": "one"},
+    "spread": {"ringkeeper.placement": "spread", "ringkeeper.fronts": "2"},
+}
 
 
 @dataclasses.dataclass
@@ -53,13 +58,14 @@ def scenario(name, **options):
 
 
 class Lab:
-    """An ensemble of `scenario.size` servers below `home`."""
+    """An ensemble of `scenario.size` servers below `home`; `placement`: of their executors (None: by themselves)."""
 
-    def __init__(self, system, scenario, home, seed, namespaces):
+    def __init__(self, system, scenario, home, seed, namespaces, placement=None):
         self.system, self.scenario, self.home, self.random = system, scenario, pathlib.Path(home), random.Random(seed)
         self.seed, self.disks, self.actors, self.found, self.notes, self.sync_pairs = seed, {}, [], [], [], 400
         self.network = Network(range(1, scenario.size + 1)) if namespaces else None
-        self.ensemble = Ensemble(system, home, scenario.size, scenario.settings, self.network, scenario.observers)
+        self.placement, settings = placement, {**(scenario.settings or {}), **PLACEMENTS.get(placement, {})}
+        self.ensemble = Ensemble(system, home, scenario.size, settings, self.network, scenario.observers)
         self.history, self.field, self.recovery_ms, self.begun, self.told, self.nodes = History(), None, None, False, set(), 0
 
     # -- life ---------------------------------------------------------------------------------------------
