@@ -11,7 +11,7 @@ use ringkeeper::base::prng::Prng;
 use ringkeeper::log::case::CASES;
 use ringkeeper::log::mark::read_mark;
 use ringkeeper::log::meta::{Meta, meta_path};
-use ringkeeper::log::segment::SegmentHead;
+use ringkeeper::log::segment::{SegmentHead, segment_number};
 use ringkeeper::log::{Case, DiskDone, DiskEffect, Identity, Log, Recovery, Start, accept_loss, inspect, recover};
 use ringkeeper::model::file::Stored;
 
@@ -81,11 +81,13 @@ impl Target for Logs {
 /// Whose files may stray into the log.
 const STRANGER: ClusterId = ClusterId(9);
 
-/// Whether a stranger's segments are there and nothing names the log's own cluster.
+/// Whether a stranger's segments are there and nothing names the log's own cluster. What a crash left of a segment that was being made names
+/// nothing: recovery doesn't read it.
 fn is_strangers(disk: &Disk) -> bool {
     let names = disk.names();
+    let finished = names.iter().filter(|name| name.rsplit('/').next().is_some_and(|file| segment_number(file).is_some()));
     let segments: Vec<ClusterId> =
-        names.iter().filter_map(|name| SegmentHead::decode(disk.content(name)?).ok()).map(|head| head.cluster).collect();
+        finished.filter_map(|name| SegmentHead::decode(disk.content(name)?).ok()).map(|head| head.cluster).collect();
     let metas = (0..2).filter_map(|idx| Meta::decode(disk.content(&meta_path(idx).name)?).ok()).any(|meta| meta.cluster == CLUSTER);
     !metas && !segments.is_empty() && segments.iter().all(|cluster| *cluster == STRANGER)
 }
