@@ -340,46 +340,4 @@ pub(super) fn shard_ids(shards: u8) -> impl Iterator<Item = ShardId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    use std::os::fd::AsRawFd;
-
-    /// Set for the process that is to run out of descriptors.
-    const CHILD: &str = "RINGKEEPER_TEST_DESCRIPTORS";
-
-    #[test]
-    fn an_executor_without_descriptors_for_its_rings_is_noticed() {
-        if std::env::var_os(CHILD).is_some() {
-            let front = || executor(glommio::Placement::Unbound, "front", 1);
-            begin("front 0", front(), std::future::pending).unwrap();
-            // One for what wakes it, which is made before its thread is, and two more: too few for its rings.
-            let free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
-            let few = u64::try_from(free).unwrap() + 3;
-            setrlimit(Resource::Nofile, Rlimit { current: Some(few), ..getrlimit(Resource::Nofile) }).unwrap();
-            let foreseen = begin("front 1", front(), std::future::pending).unwrap_err();
-            let noticed = begin_with_what_there_is("front 1", front(), std::future::pending).unwrap_err();
-            for error in [foreseen, noticed] {
-                assert_eq!(error.kind, Fatal::IoUring, "{error}");
-                assert!(error.message.starts_with("front 1 can't start: ") && error.message.contains("ulimit -n"), "{error}");
-            }
-            return;
-        }
-        let name = "runtime::boot::tests::an_executor_without_descriptors_for_its_rings_is_noticed";
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
-        let said = String::from_utf8(child.stdout).unwrap();
-        assert!(child.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));
-    }
-
-    #[test]
-    fn only_a_panic_is_called_a_defect() {
-        let panic = GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(Box::new("")));
-        assert_eq!(ended("the keeper", panic).kind, Fatal::Invariant);
-        let refused = ended("the keeper", GlommioError::IoError(std::io::Error::from_raw_os_error(libc::EMFILE)));
-        assert!(refused.kind == Fatal::IoUring && refused.message.starts_with("the keeper can't start: "), "{refused}");
-    }
-}
+mod tests;
