@@ -3,7 +3,8 @@
 //! A client that asks one thing at a time and asks again at once costs the executor a sleep and a wake-up for each request: seven
 //! enters of its rings, and on a virtual machine an exit for each core that must be roused. Looking at that one socket for a moment
 //! is cheaper, if the client comes. So it's done only for a client that was the only one to be answered for some turns, while
-//! nobody waits for anything, and only while it pays: each look in vain doubles the requests that pass without one.
+//! nobody waits for anything, and only while it pays: each look in vain doubles the requests that pass without one, each success halves
+//! them. Where less than half of the looks find something they cost more than they save, and become rare.
 //!
 //! Leaves to others: for how long (`ringkeeper.attend.us`), what becomes of the bytes ([`Fronts`]).
 
@@ -16,7 +17,7 @@ use std::os::fd::AsRawFd;
 
 /// Turns in a row that answered nobody else.
 const TURNS_ALONE: u32 = 4;
-/// After so many looks in vain without a success between them, one of 2^this requests is looked for.
+/// After so many more looks in vain than successes, one of 2^this requests is looked for.
 const DOUBLINGS_MAX: u32 = 5;
 /// How long looks may follow each other before the executor sees to everything else: other sockets, files, timers.
 const ROW_NS_MAX: u64 = 100_000;
@@ -26,7 +27,7 @@ const ROW_NS_MAX: u64 = 100_000;
 pub(super) struct Attention {
     alone: Option<ConnId>,
     turns: u32,
-    /// Looks in vain since the last success, at most [`DOUBLINGS_MAX`].
+    /// By how many looks in vain outnumber the successes, at most [`DOUBLINGS_MAX`].
     vain: u32,
     /// Turns that still pass without a look.
     pass: u32,
@@ -58,7 +59,8 @@ impl Attention {
 
     /// The look found something.
     pub(super) fn found(&mut self) {
-        self.vain = 0;
+        self.vain = self.vain.saturating_sub(1);
+        self.pass_some();
     }
 
     /// A look wasn't possible: the executor goes back to its rings.
@@ -70,7 +72,11 @@ impl Attention {
     pub(super) fn in_vain(&mut self) {
         self.row_since_ns = None;
         self.vain = (self.vain + 1).min(DOUBLINGS_MAX);
-        self.pass = 1 << self.vain;
+        self.pass_some();
+    }
+
+    fn pass_some(&mut self) {
+        self.pass = if self.vain == 0 { 0 } else { 1 << self.vain };
     }
 }
 
@@ -166,14 +172,29 @@ mod tests {
         let rare = 100_000 >> DOUBLINGS_MAX;
         assert!((rare..rare + 2 * DOUBLINGS_MAX).contains(&looks), "{looks} looks in vain");
         let mut found = 0;
-        for _ in 0..2 << DOUBLINGS_MAX {
+        for _ in 0..4 << DOUBLINGS_MAX {
             attention.answered(Some(conn(1)));
             if attention.due(0).is_some() {
                 found += 1;
                 attention.found();
             }
         }
-        assert!(found > 1 << (DOUBLINGS_MAX - 1), "found {found}");
+        assert!(found > 1 << DOUBLINGS_MAX, "found {found}");
+    }
+
+    /// A success now and then doesn't bring back looks that are mostly in vain.
+    #[test]
+    fn looks_that_seldom_find_something_stay_rare() {
+        let mut attention = Attention::default();
+        let mut looks = 0;
+        for _ in 0..100_000 {
+            attention.answered(Some(conn(1)));
+            if attention.due(0).is_some() {
+                looks += 1;
+                if looks % 3 == 0 { attention.found() } else { attention.in_vain() }
+            }
+        }
+        assert!(looks < 100_000 >> (DOUBLINGS_MAX - 2), "{looks} looks, of which two in three are in vain");
     }
 
     #[test]
