@@ -92,7 +92,10 @@ impl DiskFiles {
         let mut open = self.open.borrow_mut();
         if !open.contains_key(path) {
             match File::open(self.roots.resolve(path)) {
-                Ok(file) => drop(open.insert(path.clone(), file)),
+                Ok(file) => {
+                    read_no_further(&file);
+                    open.insert(path.clone(), file);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -137,6 +140,11 @@ fn remedy(error: &io::Error) -> String {
 /// of its neighbours on the device wait for 20 to 50 ms; with reads of this size alone it took as long and they didn't notice.
 const READ_BYTES: usize = 512 << 10;
 
+/// Tells the kernel to read what it is asked for and nothing ahead. A filesystem that doesn't take the advice is read all the same.
+fn read_no_further(file: &File) {
+    let _ = fadvise(file, 0, None, Advice::Random);
+}
+
 /// Maps a file after reading it through. `None` when there is no such file.
 fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
     let mut file = match File::open(place) {
@@ -144,8 +152,7 @@ fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err((0, error)),
     };
-    // Without the kernel's reading ahead. A filesystem that doesn't take the advice is read all the same.
-    let _ = fadvise(&file, 0, None, Advice::Random);
+    read_no_further(&file);
     let mut read = 0;
     let mut chunk = vec![0; READ_BYTES];
     loop {
