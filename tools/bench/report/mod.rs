@@ -127,8 +127,8 @@ mod tests {
     fn a_page_shows_every_file_every_demand_and_every_plot() {
         let dir = tempfile::tempdir().expect("a directory");
         let results = dir.path().join("results");
-        for (servers, ours) in [(1, 50.0), (3, 900.0)] {
-            state(servers, ours, 100.0).save(&results.join(format!("{servers}.json"))).expect("written");
+        for (servers, ours, file) in [(1, 50.0, "1.json"), (1, 60.0, "1-again.json"), (3, 900.0, "3.json")] {
+            state(servers, ours, 100.0).save(&results.join(file)).expect("written");
         }
         fs::write(results.join("old.json"), "{}").expect("written");
         let mixed = |name: &str| Figures { name: name.to_owned(), ops_per_s: 5.0, ..Figures::default() };
@@ -151,6 +151,8 @@ mod tests {
             "does not hold",
             "The machine was not quiet",
             "not shown here: old.json",
+            "(speed/compare-1-cpu.svg)",
+            "(speed/compare-1.2-cpu.svg)",
             "(speed/growth-servers.svg)",
             "(speed/s-read-ratio.svg)",
             "(speed/g-znodes.svg)",

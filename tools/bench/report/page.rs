@@ -47,6 +47,13 @@ impl Page {
         ));
     }
 
+    /// `stem`, with a number behind it if another comparison of as many servers has its plots under that name already.
+    fn unused(&self, stem: String) -> String {
+        let is_free = |stem: &String| !self.plots.iter().any(|(name, _)| name.starts_with(&format!("{stem}-")));
+        let numbered = (2..).map(|number| format!("{stem}.{number}"));
+        std::iter::once(stem.clone()).chain(numbered).find(is_free).unwrap_or_default()
+    }
+
     /// A comparison.
     pub fn comparison(&mut self, state: &State, file: &str) {
         let servers = state.setup.servers;
@@ -57,6 +64,7 @@ impl Page {
         let rows: Vec<(&Row, &RowState)> = ROWS.iter().filter_map(|row| Some((row, find(state, row.name)?))).collect();
         self.demands(&rows, servers, names);
         let stem = if state.is_ours() { format!("compare-{servers}") } else { format!("compare-{servers}-{}", names.join("-")) };
+        let stem = self.unused(stem);
         if state.setup.sides.contains(&System::Bare) {
             self.say(
                 "A bare server makes its answers up: one thread, one receive and one send for what lies ready on a connection, nothing looked \
