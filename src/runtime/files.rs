@@ -262,6 +262,43 @@ mod tests {
         assert!(matches!(ranging.range(&path("loop"), 0, 9), Stored::Unreadable(_)) && ranging.unseen().is_some());
     }
 
+    /// Pages of a file that lie in memory.
+    fn resident(file: &File) -> usize {
+        // SAFETY: nobody changes the length of the test's own file.
+        let map = unsafe { Mmap::map(file) }.unwrap();
+        let mut pages = vec![0u8; map.len().div_ceil(4096)];
+        // SAFETY: one byte for each page of the mapping, which is looked at and not touched.
+        let told = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
+        assert_eq!(told, 0);
+        pages.iter().filter(|page| **page & 1 == 1).count()
+    }
+
+    #[test]
+    fn nothing_is_read_ahead_of_what_is_asked_for() {
+        // Where files lie in memory, or the kernel reads nothing ahead, there is nothing to see.
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("f");
+        fs::write(&place, vec![7; 4 << 20]).unwrap();
+        let file = File::open(&place).unwrap();
+        file.sync_all().unwrap();
+        let cold = || {
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            resident(&file) == 0
+        };
+        if !cold() {
+            return;
+        }
+        File::open(&place).unwrap().read_exact_at(&mut [0; 4096], 0).unwrap();
+        let ahead = resident(&file);
+        if ahead <= 1 || !cold() {
+            return;
+        }
+        let read = files_of(dir.path()).range(&path("f"), 0, 4096);
+        assert!(matches!(read, Stored::Present(bytes) if bytes.len() == 4096));
+        let ours = resident(&file);
+        assert!(ours < ahead, "{ours} pages were read for one that was asked for; the kernel by itself reads {ahead}");
+    }
+
     #[test]
     fn only_what_the_device_says_is_damage() {
         let dir = tempfile::tempdir().unwrap();

@@ -111,7 +111,7 @@ fn judge(demand: Demand, values: &[f64]) -> Option<Judged> {
         demand,
         holds: reaches(median, demand.bound),
         in_every_round: values.iter().all(|value| reaches(*value, demand.bound)),
-        aim_reached: reaches(median, demand.aim.unwrap_or(demand.bound)),
+        aim_reached: demand.aim.is_some_and(|aim| reaches(median, aim)),
     })
 }
 
