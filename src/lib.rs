@@ -2,7 +2,7 @@
 //!
 //! The modules stand in layer order; each imports only from the ones above it (`tests/tidy.rs` checks that):
 //! words everybody uses ([`base`]), values ([`model`]), the deciding machines, the bytes on the wire ([`wire`]),
-//! the roles that compose them ([`server`]), and the two hosts that run the roles: `runtime` (glommio) and `sim` (a seed).
+//! the roles that compose them ([`server`]), and the two hosts that run the roles: `runtime` (io_uring) and `sim` (a seed).
 //! Everything from `base` to `server` is synchronous and deterministic: no clock, no I/O, no randomness of its own.
 
 #![deny(unsafe_op_in_unsafe_fn, unreachable_pub, missing_docs)]

@@ -4,6 +4,7 @@
 //! the order in which they came, and so are those of none and the reads; the metadata of a new epoch never waits until a segment is
 //! filled. Leaves to others: the order between the lanes (the log begins none before what it depends on).
 
+use super::exec;
 use super::files::{DiskFiles, Roots};
 use super::script::run_script;
 use super::wake::Wake;
@@ -81,11 +82,11 @@ impl Aside {
         if lane.is_busy.replace(true) {
             return;
         }
-        glommio::spawn_local(async move {
+        exec::spawn_local(async move {
             loop {
                 let next = lane.waiting.borrow_mut().pop_front();
                 let Some(work) = next else { break };
-                results.end(glommio::executor().spawn_blocking(work).await);
+                results.end(exec::spawn_blocking(work).await);
             }
             lane.is_busy.set(false);
         })
@@ -100,7 +101,7 @@ impl Aside {
     /// Waits until none is under way.
     pub(super) async fn at_rest(&self) {
         while self.results.running.get() > 0 {
-            glommio::timer::sleep(REST_POLL).await;
+            exec::sleep(REST_POLL).await;
         }
     }
 

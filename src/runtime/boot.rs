@@ -10,6 +10,7 @@ use super::listener::{any_ip, listen};
 use super::one;
 use super::peers::{PeerOptions, Peers};
 use super::placement;
+use super::reactor;
 use super::script::run_script;
 use super::shard::{ShardOptions, SyncMethod};
 use super::signals::ServerSignals;
@@ -22,7 +23,7 @@ use crate::base::prng::Prng;
 use crate::base::time::MonoMs;
 use crate::model::file::Files;
 use crate::server::boot::{Boot, recover_server};
-use crate::server::config::{Config, LogSync, Placement};
+use crate::server::config::{Config, Executor, LogSync, Placement};
 use crate::server::front::FrontOptions;
 use crate::server::keeper::Keeper;
 use crate::server::links::LinkOptions;
@@ -104,7 +105,7 @@ pub(super) const LISTEN_BACKLOG_DEFAULT: i32 = 4096;
 pub fn serve(config: &Config) -> Result<Started, FatalError> {
     let clock = Clock::start();
     limits::raise_descriptors();
-    limits::check_io_uring()?;
+    let ring = runs_on_ring(config, limits::check_io_uring()?);
     limits::check_locked_memory(limits::executors(config))?;
     placement::check(&config.cores)?;
     let roots = roots(config)?;
@@ -142,7 +143,7 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
         complaints: RefCell::default(),
     };
     let ending = match config.placement {
-        Placement::One => serve_on_one(config.clone(), prepared, sockets)?,
+        Placement::One => serve_on_one(config.clone(), prepared, sockets, ring)?,
         Placement::Spread => spread::serve(config.clone(), prepared, sockets, fronts)?,
     };
     drop(locks);
@@ -155,17 +156,40 @@ pub fn serve(config: &Config) -> Result<Started, FatalError> {
     }
 }
 
-fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>) -> Result<Ending, FatalError> {
-    let place = placement::place(&config.cores, 0);
-    require_descriptors("the executor")?;
-    let handle = executor(place, "ringkeeper", blocking_threads(prepared.shards))
-        .spawn(move || async move {
-            let booted = boot(&config, &prepared)?;
-            let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
-            one::run(&config, prepared, keeper, sockets, startup).await
-        })
-        .map_err(|e| cannot_start("the executor", e))?;
-    handle.join().map_err(|e| ended("the executor", e))?
+/// `ring`: whether an executor of our own is to run the roles.
+fn serve_on_one(config: Config, prepared: Prepared, sockets: Vec<socket2::Socket>, ring: bool) -> Result<Ending, FatalError> {
+    const WHO: &str = "the executor";
+    const NAME: &str = "ringkeeper";
+    let (place, threads) = (placement::place(&config.cores, 0), blocking_threads(prepared.shards));
+    require_descriptors(WHO)?;
+    let roles = move || async move {
+        let booted = boot(&config, &prepared)?;
+        let (keeper, startup) = booted.keeper(&config, 1, prepared.clock.now());
+        one::run(&config, prepared, keeper, sockets, startup).await
+    };
+    if !ring {
+        let handle = executor(place, NAME, threads).spawn(roles).map_err(|e| cannot_start(WHO, e))?;
+        return handle.join().map_err(|e| ended(WHO, e))?;
+    }
+    let run = move || {
+        // Only once the threads for what blocks are there, which aren't bound to its core.
+        let root = async move {
+            placement::pin(&place);
+            roles().await
+        };
+        reactor::run(root, threads).map_err(|e| cannot_start(WHO, e))?
+    };
+    let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(run).map_err(|e| cannot_start(WHO, e))?;
+    thread.join().map_err(|_| FatalError::new(Fatal::Invariant, format!("{WHO} ended by a panic")))?
+}
+
+/// Whether the executor that has all roles is one of our own: as configured, if the kernel has what that needs.
+fn runs_on_ring(config: &Config, features: u32) -> bool {
+    let can = features & reactor::IS_NEEDED == reactor::IS_NEEDED;
+    if config.placement == Placement::One && config.executor == Executor::Ring && !can {
+        tracing::info!("this kernel is older than Linux 5.13: glommio runs the executor instead, which costs more processor time");
+    }
+    can && config.executor == Executor::Ring
 }
 
 /// Descriptors that an executor takes when it starts: its three rings, what wakes it, and what it looks at the kernel with.

@@ -2,6 +2,7 @@
 //! once a second, durations of syncs as they happen.
 
 use super::boot::Prepared;
+use super::exec;
 use super::files::Roots;
 use crate::server::keeper::{Environment, HostFigures};
 use crate::server::words::mntr::Summary;
@@ -115,11 +116,11 @@ pub(super) fn start(prepared: &Prepared) -> Measured {
     let (roots, syncs) = (prepared.roots.clone(), prepared.shard.figures.clone());
     let measured: Measured = Rc::new(Cell::new(Some(measure(&roots, &syncs))));
     let newest = Rc::clone(&measured);
-    glommio::spawn_local(async move {
+    exec::spawn_local(async move {
         loop {
-            glommio::timer::sleep(EVERY).await;
+            exec::sleep(EVERY).await;
             let (roots, syncs) = (roots.clone(), syncs.clone());
-            newest.set(Some(glommio::executor().spawn_blocking(move || measure(&roots, &syncs)).await));
+            newest.set(Some(exec::spawn_blocking(move || measure(&roots, &syncs)).await));
         }
     })
     .detach();

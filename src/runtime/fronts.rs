@@ -12,7 +12,8 @@ mod share;
 
 use super::backlog::Backlog;
 use super::clock::Clock;
-use super::wake::{Wake, look_at_io};
+use super::exec::{self, TcpStream, look_at_io};
+use super::wake::Wake;
 use crate::base::ids::ConnId;
 use crate::base::time::MonoMs;
 use crate::server::front::{Front, Verdict};
@@ -20,7 +21,6 @@ use crate::server::mail::{Burst, Hold};
 use accepting::Living;
 use attend::Attention;
 use futures_lite::io::AsyncRead;
-use glommio::net::TcpStream;
 use hashbrown::HashMap;
 use rustix::net::Shutdown;
 use sending::{give_up_unsent, shut};
@@ -129,7 +129,7 @@ impl Fronts {
             wake,
             complaints: RefCell::default(),
         }));
-        glommio::spawn_local(fronts.clone().look_when_due()).detach();
+        exec::spawn_local(fronts.clone().look_when_due()).detach();
         fronts
     }
 

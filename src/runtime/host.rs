@@ -29,6 +29,7 @@ const CALLS: &[(&str, usize)] = &[
     ("TIMEOUT", 11),
     ("TIMEOUT_REMOVE", 12),
     ("ACCEPT", 13),
+    ("ASYNC_CANCEL", 14),
     ("LINK_TIMEOUT", 15),
     ("CONNECT", 16),
     ("FALLOCATE", 17),

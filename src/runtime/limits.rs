@@ -84,13 +84,16 @@ pub(super) fn check_locked_memory(executors: usize) -> Result<(), FatalError> {
     ))
 }
 
-/// Whether io_uring can be used at all.
+/// Whether io_uring can be used at all. Returns the bits of `IORING_FEAT_…`.
 ///
 /// # Errors
 /// [`Fatal::IoUring`] with the reason (missing, disabled by sysctl, blocked by seccomp) and the remedy; [`Fatal::LockedMemory`] when no memory
 /// is left for a ring.
-pub(super) fn check_io_uring() -> Result<(), FatalError> {
-    let Err(error) = open_ring() else { return Ok(()) };
+pub(super) fn check_io_uring() -> Result<u32, FatalError> {
+    let error = match open_ring() {
+        Ok((_, features)) => return Ok(features),
+        Err(error) => error,
+    };
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok();
     let errno = error.raw_os_error().unwrap_or(0);
     let remedy = why_ring_refused(errno, disabled.as_deref().map(str::trim));

@@ -1,4 +1,4 @@
-//! The production host: glommio executors, sockets, files, the clock. The only place that names any of them.
+//! The production host: executors (our own on one ring, or glommio's), sockets, files, the clock. The only place that names any of them.
 //!
 //! It runs the roles of [`crate::server`] either all on one executor (`one`: no hop between them, batches encoded straight
 //! into DMA memory) or spread over several (`spread`). In both, tasks only read and append to plain buffers; one turn runs
@@ -15,6 +15,7 @@ mod dirs;
 mod figures;
 mod files;
 mod fronts;
+mod exec;
 mod host;
 mod limits;
 mod listener;
@@ -25,6 +26,7 @@ mod one;
 mod peers;
 mod placement;
 mod probe;
+mod reactor;
 mod script;
 mod shard;
 mod signals;

@@ -2,6 +2,7 @@
 
 use super::aside::Aside;
 use super::boot::{Ending, Prepared, boot, start_peers};
+use super::exec;
 use super::figures::{self, Measured};
 use super::fronts::Fronts;
 use super::limits;
@@ -87,11 +88,11 @@ pub(super) async fn run(
     host.effects.disk.extend(startup);
     host.carry_out_disk();
     for socket in sockets {
-        glommio::spawn_local(fronts.clone().accept_all(socket)).detach();
+        exec::spawn_local(fronts.clone().accept_all(socket)).detach();
     }
     host.prepared.announce();
     let due = Rc::new(Cell::new(false));
-    glommio::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
+    exec::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
     let mut kept_back = false;
     loop {
         if std::mem::take(&mut kept_back) {
@@ -122,7 +123,7 @@ pub(super) async fn run(
 
 async fn tick(due: Rc<Cell<bool>>, wake: Wake) {
     loop {
-        glommio::timer::sleep(TICK).await;
+        exec::sleep(TICK).await;
         due.set(true);
         wake.ring();
     }

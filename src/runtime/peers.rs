@@ -10,9 +10,10 @@ mod socket;
 mod tests;
 
 use super::clock::Clock;
+use super::exec::{self, TcpListener, TcpStream, look_at_io};
 use super::listener::{Purpose, any_ip, listen_for_servers};
 use super::logging::Seldom;
-use super::wake::{Wake, look_at_io};
+use super::wake::Wake;
 use crate::base::fatal::{Fatal, FatalError};
 use crate::base::ids::{ClusterId, ServerId};
 use crate::base::prng::Prng;
@@ -23,13 +24,11 @@ use crate::server::note::{Level, Note};
 use crate::server::peer_mail::{LinkId, PeerBurst, PeerOutbox};
 use dial::Target;
 use futures_lite::io::AsyncRead;
-use glommio::net::{TcpListener, TcpStream};
 use hashbrown::HashMap;
 use socket::{Sent, Socket};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -73,7 +72,7 @@ struct Inner {
     /// The keeper takes nothing of the main lane for now.
     held: Cell<bool>,
     /// What listens and connects.
-    tasks: RefCell<Vec<glommio::Task<()>>>,
+    tasks: RefCell<Vec<exec::Task<()>>>,
     /// The listening sockets once more, to end them with.
     listening: RefCell<Vec<socket2::Socket>>,
     backlog_bytes: usize,
@@ -119,13 +118,13 @@ impl Peers {
         for (socket, port) in [(quorum, Port::Quorum), (election, Port::Election)] {
             // Without a copy the port is free once the process is gone, which is late only for tests.
             peers.0.listening.borrow_mut().extend(socket.try_clone());
-            tasks.push(glommio::spawn_local(peers.clone().accept_all(socket, port)));
+            tasks.push(exec::spawn_local(peers.clone().accept_all(socket, port)));
         }
         for target in targets {
             let target = Rc::new(target);
             for lane in crate::model::peer::LANES {
                 let jitter = Prng::from_seed(options.seed).stream(&format!("{} {lane:?}", target.id().0));
-                tasks.push(glommio::spawn_local(peers.clone().keep_connected(Rc::clone(&target), lane, jitter)));
+                tasks.push(exec::spawn_local(peers.clone().keep_connected(Rc::clone(&target), lane, jitter)));
             }
         }
         *peers.0.tasks.borrow_mut() = tasks;
@@ -133,13 +132,15 @@ impl Peers {
     }
 
     async fn accept_all(self, socket: socket2::Socket, port: Port) {
-        // SAFETY: the descriptor is a listening TCP socket that nobody else holds; ownership passes over.
-        let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+        let listener = match TcpListener::new(socket) {
+            Ok(listener) => listener,
+            Err(error) => return self.note(Level::Error, format!("no server's connection can be accepted: {error}")),
+        };
         let mut seldom = Seldom::default();
         loop {
             match listener.accept().await {
                 Ok(stream) => {
-                    let address = stream.peer_addr().map_or_else(|_| "an unknown address".to_owned(), |a| a.to_string());
+                    let address = stream.peer().map_or_else(|| "an unknown address".to_owned(), |a| a.to_string());
                     let now = self.0.clock.now().mono;
                     let link = self.0.links.borrow_mut().on_accepted(now, port, &address);
                     if let Some(link) = link {
@@ -153,7 +154,7 @@ impl Peers {
                     if seldom.due(self.0.clock.now().mono) {
                         self.note(Level::Warn, format!("accepting a server's connection fails: {error}"));
                     }
-                    glommio::timer::sleep(ACCEPT_RETRY).await;
+                    exec::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
@@ -171,7 +172,7 @@ impl Peers {
     fn adopt(&self, link: LinkId, stream: TcpStream) -> Rc<Socket> {
         let socket = Rc::new(Socket::new(stream));
         self.0.sockets.borrow_mut().insert(link, Rc::clone(&socket));
-        glommio::spawn_local(self.clone().read_all(link, Rc::clone(&socket))).detach();
+        exec::spawn_local(self.clone().read_all(link, Rc::clone(&socket))).detach();
         socket
     }
 
@@ -333,7 +334,7 @@ impl Peers {
             Sent::All => {}
             Sent::Some => {
                 if !socket.writing.replace(true) {
-                    glommio::spawn_local(self.clone().write_rest(id, Rc::clone(socket))).detach();
+                    exec::spawn_local(self.clone().write_rest(id, Rc::clone(socket))).detach();
                 }
             }
             Sent::TooMuch(waiting) => {

@@ -1,4 +1,4 @@
-//! Which executor runs where: cores found by `core_affinity`, pinned by glommio where the configuration names them.
+//! Which executor runs where: cores found by `core_affinity`, pinned where the configuration names them.
 //!
 //! Without configured cores nothing is pinned: on a shared host a pinned executor waits for a core that others hold.
 
@@ -16,6 +16,13 @@ pub(super) fn place(configured: &[usize], idx: usize) -> Placement {
     match configured.get(idx % configured.len().max(1)) {
         Some(core) => Placement::Fixed(*core),
         None => Placement::Unbound,
+    }
+}
+
+/// Pins this thread to its place, if that is a core.
+pub(super) fn pin(place: &Placement) {
+    if let Placement::Fixed(core) = place {
+        core_affinity::set_for_current(core_affinity::CoreId { id: *core });
     }
 }
 

@@ -144,7 +144,7 @@ pub fn probe_disk(dir: &Path, seconds: u64) -> Result<Probed, FatalError> {
     let watch = Watch { signals, stopped: Arc::default(), end: Instant::now() };
     let scratch = Scratch::make(&place)?;
     let Some(files) = scratch.fill(&watch)? else { return Ok(Probed::Stopped) };
-    let why_threads = limits::check_io_uring().and_then(|()| limits::check_locked_memory(1)).err().map(|error| error.message);
+    let why_threads = limits::check_io_uring().and_then(|_| limits::check_locked_memory(1)).err().map(|error| error.message);
     let slices = ROUNDS * u32::try_from(cases().len()).unwrap_or(u32::MAX);
     let time = Duration::from_secs(seconds);
     let tallies = cases().into_iter().map(|case| Ok((case, Tally::new()?))).collect::<Result<_, FatalError>>()?;

@@ -1,9 +1,10 @@
 //! A log shard's disk: appends of one stripe, one at a time, each durable when it is reported.
 //!
-//! The segment is opened with O_DIRECT (glommio's `DmaFile`) and, by default, O_DSYNC, so that one write is one durable batch
+//! The segment is opened with O_DIRECT and, by default, O_DSYNC, so that one write is one durable batch
 //! without a second call; `fdatasync` remains as an option for devices where it measures better. A short write is an error:
 //! the batch's tail would be missing.
 
+use super::exec::{self, DirectFile};
 use super::figures::SyncFigures;
 use super::files::Roots;
 use super::script::disk_error;
@@ -13,7 +14,7 @@ use crate::base::memory::BatchMemory;
 use crate::log::DiskDone;
 use crate::model::file::{DiskError, FilePath, Ticket};
 use crate::mutant;
-use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use glommio::io::DmaBuffer;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -101,7 +102,7 @@ impl<M: RingMemory> ShardDisk<M> {
             ring,
             figures: how.figures,
         }));
-        glommio::spawn_local(disk.clone().run()).detach();
+        exec::spawn_local(disk.clone().run()).detach();
         disk
     }
 
@@ -118,7 +119,7 @@ impl<M: RingMemory> ShardDisk<M> {
 
     async fn run(self) {
         let state = &self.0;
-        let mut open: Option<(FilePath, DmaFile)> = None;
+        let mut open: Option<(FilePath, DirectFile)> = None;
         loop {
             let next = state.waiting.borrow_mut().pop_front();
             let Some(append) = next else {
@@ -151,7 +152,7 @@ impl<M: RingMemory> ShardDisk<M> {
         }
     }
 
-    async fn carry_out(&self, open: &mut Option<(FilePath, DmaFile)>, append: &Append<M>) -> Result<(), DiskError> {
+    async fn carry_out(&self, open: &mut Option<(FilePath, DirectFile)>, append: &Append<M>) -> Result<(), DiskError> {
         let place = self.0.roots.resolve(&append.file).display().to_string();
         if open.as_ref().is_none_or(|(path, _)| *path != append.file) {
             let before = open.take();
@@ -159,7 +160,7 @@ impl<M: RingMemory> ShardDisk<M> {
             *open = Some((append.file.clone(), file));
             if let Some((_, file)) = before {
                 // Its last batch is durable already.
-                let _ = file.close().await;
+                file.close().await;
             }
         }
         let Some((_, file)) = open else { return Err(disk_error("opening", &place, &io::ErrorKind::NotFound.into())) };
@@ -170,24 +171,20 @@ impl<M: RingMemory> ShardDisk<M> {
         let buffer = append.memory.ring_buffer();
         let wanted = buffer.len();
         let buffer = if mutant!("disk-short-write") { half(&buffer) } else { buffer };
-        let wrote = file.write_rc_at(buffer, append.at).await.map_err(|e| disk_error("writing", &place, &e.into()))?;
+        let wrote = file.write_at(buffer, append.at).await.map_err(|e| disk_error("writing", &place, &e))?;
         if wrote != wanted && !mutant!("disk-short-write") {
             let short = io::Error::new(io::ErrorKind::WriteZero, format!("{wrote} of {wanted} bytes were written"));
             return Err(disk_error("writing", &place, &short));
         }
         if self.0.method == SyncMethod::Fdatasync {
-            file.fdatasync().await.map_err(|e| disk_error("syncing", &place, &e.into()))?;
+            file.sync_data().await.map_err(|e| disk_error("syncing", &place, &e))?;
         }
         Ok(())
     }
 
-    async fn open(&self, path: &FilePath) -> io::Result<DmaFile> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        if self.0.method == SyncMethod::Dsync && !mutant!("disk-no-dsync") {
-            options.custom_flags(libc::O_DSYNC);
-        }
-        options.dma_open(self.0.roots.resolve(path)).await.map_err(io::Error::from)
+    async fn open(&self, path: &FilePath) -> io::Result<DirectFile> {
+        let durable = self.0.method == SyncMethod::Dsync && !mutant!("disk-no-dsync");
+        DirectFile::open(self.0.roots.resolve(path), durable).await
     }
 }
 

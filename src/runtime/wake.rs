@@ -2,11 +2,11 @@
 //!
 //! The turn task is queued behind the tasks that are ready already, so one turn serves all of them.
 
+use super::exec::{self, look_at_io};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 #[derive(Default)]
 struct State {
@@ -41,19 +41,11 @@ impl Wake {
     }
 }
 
-/// Long enough for a timer that isn't due yet when it is made.
-const LOOK_AT_IO: Duration = Duration::from_micros(50);
-
-/// Lets the executor look at its sockets, files and timers, which it does only when no task is ready.
-pub(super) async fn look_at_io() {
-    glommio::timer::sleep(LOOK_AT_IO).await;
-}
-
 /// A bell that rings `then` after the executor looked at I/O: for work that goes on by itself and mustn't keep others waiting.
 pub(super) fn ring_after_io(then: Wake) -> Wake {
     let bell = Wake::default();
     let hearing = bell.clone();
-    glommio::spawn_local(async move {
+    exec::spawn_local(async move {
         loop {
             hearing.rung().await;
             look_at_io().await;

@@ -25,6 +25,7 @@ QUIET_S = 40
 PLACEMENTS = {
     "one": {"ringkeeper.placement": "one"},
     "spread": {"ringkeeper.placement": "spread", "ringkeeper.fronts": "2"},
+    "glommio": {"ringkeeper.placement": "one", "ringkeeper.executor": "glommio"},
 }
 
 

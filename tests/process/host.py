@@ -28,6 +28,8 @@ CONFIG = {
 PLACEMENTS = {
     "one": {"ringkeeper.placement": "one"},
     "spread": {"ringkeeper.placement": "spread", "ringkeeper.fronts": "2", "ringkeeper.log.shards": "2"},
+    # As before Linux 5.13.
+    "glommio": {"ringkeeper.placement": "one", "ringkeeper.executor": "glommio"},
 }
 
 

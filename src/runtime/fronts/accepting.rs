@@ -4,12 +4,10 @@
 //! limits by address (the keeper).
 
 use super::{Conn, Fronts};
+use crate::runtime::exec::{self, TcpListener, TcpStream, look_at_io};
 use crate::runtime::logging::Seldom;
-use crate::runtime::wake::look_at_io;
-use glommio::net::{TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,8 +35,10 @@ impl Drop for Living {
 impl Fronts {
     /// Accepts clients for ever.
     pub(in super::super) async fn accept_all(self, socket: socket2::Socket) {
-        // SAFETY: the descriptor is a listening TCP socket that nobody else holds; ownership passes over.
-        let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+        let listener = match TcpListener::new(socket) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!("no client can be accepted: {error}"),
+        };
         let (mut accepted, mut seldom) = (0usize, Seldom::default());
         loop {
             let (living, max) = (self.0.living.get(), self.0.conns_max);
@@ -49,7 +49,7 @@ impl Fronts {
                          `ulimit -n` or LimitNOFILE=)"
                     );
                 }
-                glommio::timer::sleep(ACCEPT_RETRY).await;
+                exec::sleep(ACCEPT_RETRY).await;
                 continue;
             }
             match listener.accept().await {
@@ -64,14 +64,14 @@ impl Fronts {
                     if seldom.due(self.0.clock.now().mono) {
                         tracing::warn!("accepting a client fails: {error}");
                     }
-                    glommio::timer::sleep(ACCEPT_RETRY).await;
+                    exec::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
     }
 
     fn welcome(&self, stream: TcpStream) {
-        let peer = stream.peer_addr().unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let peer = stream.peer().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let conn = Rc::new(Conn {
             stream: RefCell::new(stream),
             backlog: RefCell::default(),
@@ -92,6 +92,6 @@ impl Fronts {
         let id = inner.front.borrow_mut().on_accept(peer, inner.clock.now().mono, &mut inner.burst.borrow_mut());
         inner.conns.borrow_mut().insert(id, Rc::clone(&conn));
         inner.wake.ring();
-        glommio::spawn_local(self.clone().read_all(id, conn)).detach();
+        exec::spawn_local(self.clone().read_all(id, conn)).detach();
     }
 }

@@ -7,7 +7,7 @@ use super::{Conn, Fronts, LINGER_MS};
 use crate::base::ids::ConnId;
 use crate::base::time::MonoMs;
 use crate::runtime::backlog::Backlog;
-use crate::runtime::wake::look_at_io;
+use crate::runtime::exec::{self, look_at_io};
 use crate::server::front::Verdict;
 use crate::server::mail::{Outbox, Then};
 use futures_lite::io::AsyncWrite;
@@ -89,7 +89,7 @@ impl Fronts {
             if !conn.is_full.replace(true) {
                 self.0.full.borrow_mut().push((id, Rc::clone(conn)));
             }
-            glommio::spawn_local(self.clone().write_rest(id, Rc::clone(conn))).detach();
+            exec::spawn_local(self.clone().write_rest(id, Rc::clone(conn))).detach();
         }
     }
 

@@ -1,6 +1,6 @@
 //! How much a front does for its clients before its executor looks at its rings again.
 //!
-//! glommio looks at timers, sockets and completions of the disk only when no task is ready. Clients that send without end, and take what they
+//! An executor looks at timers, sockets and completions of the disk when no task is ready (our own after many of them, too). Clients that send without end, and take what they
 //! are answered, would keep tasks ready for ever: no other client, no disk and no other server would be seen meanwhile. So what all
 //! connections of a front move is counted, and once that is a share of work they wait for a look. Leaves to others: waiting ([`super::Fronts`]).
 

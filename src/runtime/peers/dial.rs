@@ -8,8 +8,8 @@ use crate::base::ids::ServerId;
 use crate::base::prng::Prng;
 use crate::model::membership::Member;
 use crate::model::peer::Lane;
+use crate::runtime::exec::{self, TcpStream};
 use crossbeam::channel::{Receiver, bounded};
-use glommio::net::TcpStream;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
@@ -58,9 +58,9 @@ impl Target {
         let mut last = "its name has no address".to_owned();
         for ip in self.addresses().await? {
             let address = SocketAddr::new(ip, self.port(lane));
-            match TcpStream::connect_timeout(address, CONNECT_TIMEOUT).await {
+            match TcpStream::connect(address, CONNECT_TIMEOUT).await {
                 Ok(stream) => return Ok((stream, address)),
-                Err(error) => last = io_text(error),
+                Err(error) => last = error.to_string(),
             }
         }
         Err(last)
@@ -81,7 +81,7 @@ impl Target {
             if begun.elapsed() > RESOLVE_TIMEOUT {
                 return Err(format!("resolving its name takes longer than {} s", RESOLVE_TIMEOUT.as_secs()));
             }
-            glommio::timer::sleep(RESOLVE_POLL).await;
+            exec::sleep(RESOLVE_POLL).await;
         }
     }
 
@@ -116,11 +116,6 @@ impl Target {
     }
 }
 
-/// Only what the kernel says; glommio adds how it asked.
-fn io_text(error: glommio::GlommioError<()>) -> String {
-    std::io::Error::from(error).to_string()
-}
-
 impl Peers {
     /// Connects, and connects again whenever that ends.
     pub(super) async fn keep_connected(self, target: Rc<Target>, lane: Lane, mut jitter: Prng) {
@@ -143,7 +138,7 @@ impl Peers {
                 }
             }
             let spread_ms = jitter.below(pause_ms / 2 + 1);
-            glommio::timer::sleep(Duration::from_millis(pause_ms - pause_ms / 4 + spread_ms)).await;
+            exec::sleep(Duration::from_millis(pause_ms - pause_ms / 4 + spread_ms)).await;
             pause_ms = (pause_ms * 2).clamp(PAUSE_MS_MIN, PAUSE_MS_MAX);
         }
     }

@@ -1,10 +1,10 @@
 //! One socket to another server: what waits to be sent, and sending it without waiting.
 
 use super::super::backlog::Backlog;
+use super::super::exec::TcpStream;
 use super::super::wake::Wake;
 use crate::base::time::MonoMs;
 use futures_lite::io::AsyncWrite;
-use glommio::net::TcpStream;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, sockopt};

@@ -1,7 +1,7 @@
 //! What a configuration comes to, as text: for `ringkeeper check-config`, and the tables of `docs/configuration.md`.
 
 use super::keys::{Fate, Key, SECTIONS};
-use super::{Bootstrap, Checked, Config, Ensemble, LogFormat, LogLevel, LogSync, Placement, settings};
+use super::{Bootstrap, Checked, Config, Ensemble, Executor, LogFormat, LogLevel, LogSync, Placement, settings};
 use std::fmt::Write;
 
 /// Every effective value with where it comes from, in the syntax of a configuration, and below it what was set without effect.
@@ -79,6 +79,7 @@ fn server_values(c: &Config) -> Vec<(&'static str, String)> {
         ("ringkeeper.log.sync", if c.log_sync == LogSync::Dsync { "dsync" } else { "fdatasync" }.into()),
         ("ringkeeper.log.segment.kb", c.log_segment_kb.to_string()),
         ("ringkeeper.fronts", c.fronts.to_string()),
+        ("ringkeeper.executor", if c.executor == Executor::Ring { "ring" } else { "glommio" }.into()),
         ("ringkeeper.placement", if c.placement == Placement::One { "one" } else { "spread" }.into()),
         ("ringkeeper.cores", list(c.cores.iter().map(usize::to_string).collect())),
         ("ringkeeper.attend.us", c.attend_us.to_string()),

@@ -21,7 +21,7 @@ mod tests_ensemble;
 pub mod zoo_cfg;
 
 pub use ensemble::{Bootstrap, Ensemble};
-pub use zoo_cfg::{Config, LogFormat, LogLevel, LogSync, Placement};
+pub use zoo_cfg::{Config, Executor, LogFormat, LogLevel, LogSync, Placement};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -46,6 +46,15 @@ pub enum Placement {
     Spread,
 }
 
+/// What runs an executor that holds all roles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Executor {
+    /// One io_uring of its own.
+    Ring,
+    /// glommio's three.
+    Glommio,
+}
+
 /// Form of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -145,6 +154,8 @@ pub struct Config {
     pub fronts: usize,
     /// How roles are spread over executors.
     pub placement: Placement,
+    /// What runs the executor that has all roles.
+    pub executor: Executor,
     /// Cores to pin executors to, in this order; empty leaves the choice to the host.
     pub cores: Vec<usize>,
     /// Form of log lines.
@@ -210,6 +221,7 @@ pub(super) fn build(
         ensemble_names: r.text("ensembleAuthName").map(rules::names).unwrap_or_default(),
         fronts,
         placement,
+        executor: if r.text("ringkeeper.executor") == Some("glommio") { Executor::Glommio } else { Executor::Ring },
         cores: r.text("ringkeeper.cores").and_then(kind::cores).unwrap_or_default(),
         log_format: if r.text("ringkeeper.log.format") == Some("json") { LogFormat::Json } else { LogFormat::Text },
         log_level: rules::log_level(&mut r),

@@ -38,6 +38,12 @@ pub(super) const KEYS: &[Key] = &[
         "one executor for all roles, or one for each",
     ),
     honoured(
+        "ringkeeper.executor",
+        Kind::Choice(&["ring", "glommio"]),
+        "ring",
+        "what runs one executor that has all roles: one io_uring of its own (glommio's are used before Linux 5.13), or glommio; spread roles run on glommio",
+    ),
+    honoured(
         "ringkeeper.cores",
         Kind::Cores,
         "all that the process may use",
