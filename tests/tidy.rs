@@ -93,7 +93,10 @@ fn glommio_rkyv_clocks_and_threads_stay_where_they_belong() {
         ("Instant::now", &["src/runtime/", "tools/"]),
         ("SystemTime::now", &["src/runtime/", "tools/"]),
         // A script runs on a thread that may block; nothing else runs yet when ports are opened, and no server where others are asked.
-        ("thread::sleep", &["src/runtime/reactor/tests.rs", "src/runtime/script.rs", "src/runtime/listener.rs", "src/runtime/ask.rs", "tools/"]),
+        (
+            "thread::sleep",
+            &["src/runtime/reactor/tests.rs", "src/runtime/script.rs", "src/runtime/listener.rs", "src/runtime/ask.rs", "tools/"],
+        ),
         ("thread::spawn", &["src/runtime/", "tools/"]),
         ("tracing::", &["src/runtime/", "src/main.rs"]),
     ];
