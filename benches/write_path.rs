@@ -20,7 +20,7 @@ use ringkeeper::model::watch_kind::{EventType, WatchMode};
 use ringkeeper::prep::{Asker, Prep, PrepOptions};
 use ringkeeper::server::boot::recover_server;
 use ringkeeper::server::config::{ConfigFile, Input, check};
-use ringkeeper::server::keeper::{Cx, Effects, Keeper};
+use ringkeeper::server::keeper::{Cx, Effects, Keeper, Tell};
 use ringkeeper::server::mail::{Burst, Item};
 use ringkeeper::tree::watch::Watches;
 use ringkeeper::tree::{IgnoreChanges, Tree, TreeOptions};
@@ -187,7 +187,7 @@ impl Bed {
             let mut cx = Cx { now: now(), pool: &mut self.pool, fx: &mut self.fx };
             self.dones.drain(..).for_each(|done| self.keeper.on_disk(&mut cx, done));
             self.keeper.turn(&mut cx);
-            self.keeper.tell_progress(&mut cx);
+            self.keeper.tell_progress(&mut cx, Tell::All);
             self.dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
                 DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => {
                     DiskDone::of(ticket, Ok(()))

@@ -23,6 +23,7 @@ mod logging;
 mod loss;
 mod memory;
 mod one;
+mod patience;
 mod peers;
 mod placement;
 mod probe;

@@ -8,6 +8,7 @@ use super::fronts::Fronts;
 use super::limits;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
+use super::patience::Patience;
 use super::peers::Peers;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
@@ -17,9 +18,10 @@ use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
 use crate::server::config::Config;
 use crate::server::front::Front;
-use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::keeper::{Cx, Effects, Keeper, Tell};
 use crate::server::mail::Burst;
 use crate::server::peer_mail::PeerBurst;
+use futures_lite::future::or;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -93,18 +95,16 @@ pub(super) async fn run(
     host.prepared.announce();
     let due = Rc::new(Cell::new(false));
     exec::spawn_local(tick(Rc::clone(&due), wake.clone())).detach();
-    let mut kept_back = false;
+    let mut patience = Patience::default();
     loop {
-        if std::mem::take(&mut kept_back) {
-            host.tell_progress();
+        let left = host.tell_progress(Tell::Awaited);
+        // If it finds a write, its batch carries to the learners what is left.
+        let found = host.fronts.attend(host.prepared.attend_ns);
+        let until = host.may_leave(&mut patience, left, found);
+        match until {
+            Some(ns) => or(wake.rung(), exec::sleep(Duration::from_nanos(ns))).await,
+            None => wake.rung().await,
         }
-        if host.fronts.attend(host.prepared.attend_ns) {
-            // If it's a write, its batch carries to the learners what a frame of its own would.
-            kept_back = true;
-        } else {
-            host.tell_progress();
-        }
-        wake.rung().await;
         host.tick_due = due.replace(false);
         if let Some(ending) = host.turn() {
             return Ok(ending);
@@ -192,11 +192,27 @@ impl Host {
         self.ending(now.mono)
     }
 
-    fn tell_progress(&mut self) {
-        let Some(peers) = &self.peers else { return };
+    /// Whether something was left untold.
+    fn tell_progress(&mut self, what: Tell) -> bool {
+        let Some(peers) = &self.peers else { return false };
         let now = self.prepared.clock.now();
-        self.keeper.tell_progress(&mut Cx { now, pool: &mut self.pool, fx: &mut self.effects });
+        let left = self.keeper.tell_progress(&mut Cx { now, pool: &mut self.pool, fx: &mut self.effects }, what);
         peers.deliver(&mut self.effects.peers);
+        left
+    }
+
+    /// For how many nanoseconds what was left of the progress may stay untold, if for any; otherwise it is told now. `found`: there is a request already.
+    fn may_leave(&mut self, patience: &mut Patience, left: bool, found: bool) -> Option<u64> {
+        if !left {
+            patience.nothing_left();
+        } else if !found {
+            let now_ns = self.prepared.clock.mono_ns();
+            match patience.left(now_ns) {
+                Some(until_ns) => return Some(until_ns - now_ns),
+                None => _ = self.tell_progress(Tell::All),
+            }
+        }
+        None
     }
 
     /// Whether this server was told to end, so that it doesn't begin anew: what it holds lies on its disk. If not, a signal ends the

@@ -23,7 +23,7 @@ use crate::base::time::MonoMs;
 use crate::log::{DiskDone, DiskEffect};
 use crate::server::config::Config;
 use crate::server::front::Front;
-use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::keeper::{Cx, Effects, Keeper, Tell};
 use crate::server::mail::{Burst, Hold, Outbox};
 use crate::server::note::RateLimit;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
@@ -366,7 +366,7 @@ impl Host {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
-        self.keeper.tell_progress(&mut cx);
+        self.keeper.tell_progress(&mut cx, Tell::All);
         if let Some(peers) = &self.peers {
             peers.set_cluster(self.keeper.bound_cluster());
             peers.deliver(&mut self.effects.peers);

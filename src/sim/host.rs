@@ -17,7 +17,7 @@ use crate::log::{DiskDone, DiskEffect, Identity};
 use crate::model::file::{FilePath, Script, Ticket};
 use crate::model::txn::OpRef;
 use crate::server::front::{Front, FrontOptions, Verdict};
-use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::keeper::{Cx, Effects, Keeper, Tell};
 use crate::server::mail::{Burst, Hold, Item, Outbox, Then};
 use crate::server::peer_mail::PeerBurst;
 use std::collections::{BTreeMap, VecDeque};
@@ -307,11 +307,14 @@ impl Life {
         for burst in &bursts {
             self.keeper.on_burst(&mut cx, burst);
         }
-        if std::mem::take(&mut self.tick_due) {
+        let ticks = std::mem::take(&mut self.tick_due);
+        if ticks {
             self.keeper.on_tick(&mut cx);
         }
         self.keeper.turn(&mut cx);
-        self.keeper.tell_progress(&mut cx);
+        // Every other life leaves what nobody waits for to the next batch or tick.
+        let leaves = (self.who.node as u64 + self.who.life) % 2 == 1;
+        self.keeper.tell_progress(&mut cx, if ticks || !leaves { Tell::All } else { Tell::Awaited });
         self.note(agenda);
         self.keeper.forgotten_answer().map_or(Ok(()), |what| Err(Checker::Liveness.says(&what)))?;
         history.ledger.committed(self.who.node, self.keeper.applied()).by(Checker::OneHistory)?;

@@ -57,6 +57,7 @@ mod watching;
 mod words;
 mod writes;
 
+pub use ensemble::Tell;
 pub use snapshots::{SnapshotFigures, SnapshotOptions};
 pub use words::{Environment, HostFigures, WordOptions};
 

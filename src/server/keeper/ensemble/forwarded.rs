@@ -52,8 +52,8 @@ impl<M: BatchMemory> Keeper<M> {
                 return self.distrust(cx, peer, link, &why);
             };
             let Some(verdict) = self.judge_item(cx, peer, &item) else { continue };
-            let Some(out) = self.ensemble.as_mut().and_then(|e| e.leading.verdicts(peer)) else { return };
-            forward::put_verdict(out, &verdict);
+            let Some(e) = &mut self.ensemble else { return };
+            e.leading.answer(peer, &verdict);
         }
     }
 

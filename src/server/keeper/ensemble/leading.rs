@@ -16,6 +16,7 @@ use crate::server::note::Level;
 use crate::server::peer_mail::LinkId;
 use crate::server::words::ensemble::{ProposalBytes, SyncKind};
 use crate::wire::peer as wire;
+use crate::wire::peer::forward::{self, ForwardVerdict};
 use crate::zab::{Input, Role};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,8 @@ struct Stream {
     ranges: bool,
     /// What it was told last: committed, beat, confirmed.
     said: (Zxid, u64, u64),
+    /// Through where its clients wait for the commit.
+    owed: Zxid,
     /// Verdicts that leave at the end of the turn.
     verdicts: Vec<u8>,
     /// Forwarded requests that wait until fewer batches are held.
@@ -49,6 +52,15 @@ pub(super) struct Asked {
     pub(super) last: Identity,
     /// Only whether it is there.
     pub(super) probe: bool,
+}
+
+/// What of its progress a leader tells at the end of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tell {
+    /// Everything.
+    All,
+    /// What the clients of a learner wait for, and rounds. The rest may wait a little for a batch that carries it.
+    Awaited,
 }
 
 /// See the module's description.
@@ -103,9 +115,12 @@ impl Leading {
         self.streams.get(&peer).is_some_and(|s| s.ranges)
     }
 
-    /// Where verdicts for `peer` go, if it is a learner.
-    pub(super) fn verdicts(&mut self, peer: ServerId) -> Option<&mut Vec<u8>> {
-        self.streams.get_mut(&peer).map(|s| &mut s.verdicts)
+    /// A verdict for `peer`, if it is a learner: it leaves at the end of the turn, and the commit that it names is waited for.
+    pub(super) fn answer(&mut self, peer: ServerId, verdict: &ForwardVerdict) {
+        let Some(stream) = self.streams.get_mut(&peer) else { return };
+        forward::put_verdict(&mut stream.verdicts, verdict);
+        let (ForwardVerdict::Proposed { zxid: owed } | ForwardVerdict::Answer { at: owed, .. }) = *verdict;
+        stream.owed = stream.owed.max(owed);
     }
 }
 
@@ -126,7 +141,16 @@ impl<M: BatchMemory> Keeper<M> {
         let said = (Zxid::ZERO, 0, 0);
         e.leading.streams.insert(
             peer,
-            Stream { link, live: false, ranges: false, said, verdicts: Vec::new(), waiting: VecDeque::new(), waiting_bytes: 0 },
+            Stream {
+                link,
+                live: false,
+                ranges: false,
+                said,
+                owed: Zxid::ZERO,
+                verdicts: Vec::new(),
+                waiting: VecDeque::new(),
+                waiting_bytes: 0,
+            },
         );
         if self.log.knows(last) {
             if probe {
@@ -278,18 +302,24 @@ impl<M: BatchMemory> Keeper<M> {
     }
 
     /// Tells the learners what no batch has carried: commits, and rounds that somebody waits for. After each turn; a host that expects
-    /// a request within microseconds may wait so long for a batch to carry it.
-    pub fn tell_progress(&mut self, cx: &mut Cx<'_, M>) {
-        let Some(epoch) = self.leads() else { return };
-        let Some(e) = &mut self.ensemble else { return };
+    /// a request soon may leave what nobody waits for to the batch that will carry it, and must tell it before long. Whether anything was left.
+    pub fn tell_progress(&mut self, cx: &mut Cx<'_, M>, what: Tell) -> bool {
+        let Some(epoch) = self.leads() else { return false };
+        let Some(e) = &mut self.ensemble else { return false };
         let say = e.say(self.applied);
-        let me = e.me;
+        let (me, mut left) = (e.me, false);
         for stream in e.leading.streams.values_mut().filter(|s| s.live && s.said != say) {
+            let is_awaited = (stream.said.1, stream.said.2) != (say.1, say.2) || stream.said.0 < stream.owed;
+            if what == Tell::Awaited && !is_awaited {
+                left = true;
+                continue;
+            }
             stream.said = say;
             let from = cx.fx.peers.bytes.len();
             let message = Message::Progress { epoch, committed: say.0, beat: say.1, confirmed: say.2 };
             wire::put(&mut cx.fx.peers.bytes, me, &message);
             cx.fx.peers.book(stream.link, from);
         }
+        left
     }
 }

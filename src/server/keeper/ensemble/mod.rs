@@ -38,6 +38,8 @@ mod receiving;
 mod role;
 mod sending;
 
+pub use leading::Tell;
+
 /// What a member is told.
 #[derive(Clone, Debug)]
 pub struct EnsembleOptions {

@@ -13,7 +13,7 @@ use crate::model::file::NoFiles;
 use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{ConfigFile, Input, check};
-use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::keeper::{Cx, Effects, Keeper, Tell};
 use crate::server::mail::{Burst, Item, Then};
 use crate::wire::client::client_side::{decode_connected, decode_event, decode_reply_header, put_connect, put_request, request_op};
 use crate::wire::client::frame::FrameSplitter;
@@ -129,7 +129,7 @@ impl Bench {
             let moved = !durable.is_empty();
             durable.into_iter().for_each(|done| self.keeper.on_disk(&mut cx, done));
             self.keeper.turn(&mut cx);
-            self.keeper.tell_progress(&mut cx);
+            self.keeper.tell_progress(&mut cx, Tell::All);
             let left = self.fx.disk.len();
             self.dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
                 DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => {

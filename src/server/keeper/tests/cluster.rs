@@ -15,7 +15,7 @@ use crate::model::position::Identity;
 use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{Bootstrap, Config, ConfigFile, Ensemble, Input, check};
-use crate::server::keeper::{Cx, Effects, Keeper};
+use crate::server::keeper::{Cx, Effects, Keeper, Tell};
 use crate::server::mail::{Burst, Item};
 use crate::server::peer_mail::{LinkId, PeerBurst, PeerItem};
 use crate::server::words::Word;
@@ -143,7 +143,7 @@ impl Cluster {
             node.keeper.on_tick(&mut cx);
         }
         node.keeper.turn(&mut cx);
-        node.keeper.tell_progress(&mut cx);
+        node.keeper.tell_progress(&mut cx, Tell::All);
         assert!(node.fx.stop.is_none() && !node.fx.reboot, "{:?}", node.fx.stop);
         self.notes.extend(node.fx.notes.drain(..).map(|n| format!("{now:?} server {}: {}", id.0, n.text)));
         node.dones.extend(node.fx.disk.drain(..).map(|effect| match effect {

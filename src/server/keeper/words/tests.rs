@@ -12,7 +12,7 @@ use crate::model::request::{Connect, Create, CreateOp, Request};
 use crate::server::boot::recover_server;
 use crate::server::config::{Beside, Companion, ConfigFile, Input, check_with};
 use crate::server::front::{Front, FrontOptions, Verdict};
-use crate::server::keeper::Effects;
+use crate::server::keeper::{Effects, Tell};
 use crate::server::mail::{Burst, Then};
 use crate::wire::client::client_side::{put_connect, put_request};
 
@@ -73,7 +73,7 @@ impl Bench {
             }
             self.keeper.on_burst(&mut cx, &std::mem::take(&mut self.burst));
             self.keeper.turn(&mut cx);
-            self.keeper.tell_progress(&mut cx);
+            self.keeper.tell_progress(&mut cx, Tell::All);
             dones.extend(self.fx.disk.drain(..).map(|effect| match effect {
                 DiskEffect::Append { ticket, .. } | DiskEffect::Script { ticket, .. } | DiskEffect::Read { ticket, .. } => ticket,
             }));
