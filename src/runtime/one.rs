@@ -99,7 +99,11 @@ pub(super) async fn run(
     loop {
         let left = host.tell_progress(Tell::Awaited);
         // If it finds a write, its batch carries to the learners what is left.
-        let found = host.fronts.attend(host.prepared.attend_ns);
+        let mut found = host.fronts.attend(host.prepared.attend_ns);
+        if !found && host.fronts.attends_after_a_look_at_io() && exec::looks_without_waiting() {
+            exec::look_at_io().await;
+            found = wake.is_rung() || host.fronts.attend(host.prepared.attend_ns);
+        }
         let until = host.may_leave(&mut patience, left, found);
         match until {
             Some(ns) => or(wake.rung(), exec::sleep(Duration::from_nanos(ns))).await,

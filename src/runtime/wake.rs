@@ -28,6 +28,11 @@ impl Wake {
         }
     }
 
+    /// Whether the next wait ends at once.
+    pub(super) fn is_rung(&self) -> bool {
+        self.0.rung.get()
+    }
+
     /// Returns once it was rung since the last return.
     pub(super) async fn rung(&self) {
         poll_fn(|cx| {

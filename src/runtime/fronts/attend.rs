@@ -33,6 +33,8 @@ pub(super) struct Attention {
     pass: u32,
     /// When the looks of this row began.
     row_since_ns: Option<u64>,
+    /// A look was worth it, but its row had been long enough.
+    row_ended: bool,
 }
 
 impl Attention {
@@ -50,7 +52,9 @@ impl Attention {
     /// The connection whose next request is worth a look now. The executor goes back to its rings after `None`.
     pub(super) fn due(&mut self, now_ns: u64) -> Option<ConnId> {
         let since = *self.row_since_ns.get_or_insert(now_ns);
-        let due = self.alone.filter(|_| self.turns >= TURNS_ALONE && self.pass == 0 && now_ns - since < ROW_NS_MAX);
+        let worth_it = self.alone.filter(|_| self.turns >= TURNS_ALONE && self.pass == 0);
+        self.row_ended = worth_it.is_some() && now_ns - since >= ROW_NS_MAX;
+        let due = worth_it.filter(|_| !self.row_ended);
         if due.is_none() {
             self.row_since_ns = None;
         }
@@ -86,6 +90,11 @@ impl Fronts {
         if !self.0.front.borrow().owes_answers() {
             self.0.attention.borrow_mut().answered(None);
         }
+    }
+
+    /// Whether the last look wasn't made only because the executor has to see to everything else first.
+    pub(in super::super) fn attends_after_a_look_at_io(&self) -> bool {
+        self.0.attention.borrow().row_ended
     }
 
     /// Looks for the next request of a client that is served alone, for at most `ns`, if that is worth it now: see
@@ -205,7 +214,10 @@ mod tests {
             attention.answered(Some(conn(1)));
             match attention.due(us * 1000) {
                 Some(_) => attention.found(),
-                None => visits += 1,
+                None => {
+                    assert_eq!(attention.row_ended, us >= u64::from(TURNS_ALONE) - 1, "it goes on after that");
+                    visits += 1;
+                }
             }
         }
         let least = 10_000_000 / ROW_NS_MAX;
