@@ -21,7 +21,7 @@ use std::time::Instant;
 /// Requests between two visits; more make a visit of their own.
 const REQUESTS: u32 = 256;
 /// Completions between two visits. What doesn't fit the kernel keeps for the next one.
-const COMPLETIONS: u32 = 4096;
+pub(super) const COMPLETIONS: u32 = 4096;
 /// `IORING_FEAT_EXT_ARG` (Linux 5.11), for waits with an end, and `IORING_FEAT_RSRC_TAGS`, which came with polls that stand (5.13).
 pub(in super::super) const IS_NEEDED: u32 = (1 << 8) | (1 << 10);
 /// The bell's request, which always stands.
@@ -62,6 +62,7 @@ pub(super) struct Ring {
     ring: IoUring,
     asked: Slab<Asked>,
     bell: RawFd,
+    /// Completions that were taken out of the ring, and not told yet.
     done: Vec<(u64, i32, u32)>,
 }
 
@@ -84,7 +85,7 @@ impl Ring {
 
     /// Submits what waits, and waits for a completion until `deadline` if there is none.
     pub(super) fn visit(&mut self, may_wait: bool, deadline: Option<Instant>) {
-        let wants = usize::from(may_wait && self.ring.completion().is_empty());
+        let wants = usize::from(may_wait && self.done.is_empty() && self.ring.completion().is_empty());
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let visited = match left {
             _ if wants == 0 => self.look(),
@@ -124,8 +125,8 @@ impl Ring {
 
     /// Tells whoever waits.
     pub(super) fn take_completions(&mut self) {
+        self.put_by();
         let mut done = std::mem::take(&mut self.done);
-        done.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
         for (key, result, flags) in done.drain(..) {
             match key {
                 BELL => self.on_bell(flags),
@@ -133,7 +134,14 @@ impl Ring {
                 key => self.on_done(key as usize, result, flags),
             }
         }
-        self.done = done;
+        if self.done.is_empty() {
+            self.done = done;
+        }
+    }
+
+    /// Takes completions out of the ring, to be told later.
+    fn put_by(&mut self) {
+        self.done.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
     }
 
     fn on_bell(&mut self, flags: u32) {
@@ -208,6 +216,8 @@ impl Ring {
             if unsafe { self.ring.submission().push(request) }.is_ok() {
                 return;
             }
+            // Some kernels take nothing more while completions don't fit.
+            self.put_by();
             let _ = self.ring.submit();
         }
     }

@@ -1,9 +1,11 @@
+use super::ring::{COMPLETIONS, Watch};
 use super::*;
 use futures_lite::future::{or, poll_once};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as Blocking};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::thread;
 
@@ -212,6 +214,24 @@ fn what_ended_leaves_nothing_behind() {
         current().ring.borrow().standing()
     });
     assert_eq!(left, 1);
+}
+
+/// More requests than fit between two visits, and more completions.
+#[test]
+fn more_becomes_ready_at_once_than_the_ring_holds() {
+    let told = on_its_own(|| async {
+        let (_other, end) = std::os::unix::net::UnixStream::pair().unwrap();
+        let watches: Vec<Watch> = (0..3 * COMPLETIONS).map(|_| Watch::of_writing(end.as_raw_fd())).collect();
+        for watch in &watches {
+            watch.is_not_ready();
+            assert!(poll_once(poll_fn(|cx| watch.poll(cx))).await.is_none());
+        }
+        for watch in &watches {
+            poll_fn(|cx| watch.poll(cx)).await;
+        }
+        watches.len()
+    });
+    assert_eq!(told, 3 * COMPLETIONS as usize);
 }
 
 #[test]
