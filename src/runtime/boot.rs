@@ -199,7 +199,7 @@ const DESCRIPTORS_TO_START: usize = 8;
 ///
 /// glommio 0.9 takes an executor that was preempted before its first task for an idle one and lets it sleep on its ready tasks,
 /// until something else wakes it. A thread that waits for a core longer than the timer meets that. So no task here relies on being
-/// preempted: each is short, or looks at I/O by itself ([`super::wake::look_at_io`]).
+/// preempted: each is short, or looks at I/O by itself ([`super::exec::look_at_io`]).
 const PREEMPT_TIMER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Threads for blocking work beside an executor that hosts the keeper: one for each shard's segments, one for everything else that
