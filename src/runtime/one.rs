@@ -205,18 +205,19 @@ impl Host {
         left
     }
 
-    /// For how many nanoseconds what was left of the progress may stay untold, if for any; otherwise it is told now. `found`: there is a request already.
+    /// For how many nanoseconds what was left of the progress may stay untold, if for any; otherwise it is told now, also while a client
+    /// that only reads has one turn follow the other. `found`: there is a request already, so nothing is waited for.
     fn may_leave(&mut self, patience: &mut Patience, left: bool, found: bool) -> Option<u64> {
         if !left {
             patience.nothing_left();
-        } else if !found {
-            let now_ns = self.prepared.clock.mono_ns();
-            match patience.left(now_ns) {
-                Some(until_ns) => return Some(until_ns - now_ns),
-                None => _ = self.tell_progress(Tell::All),
-            }
+            return None;
         }
-        None
+        let now_ns = self.prepared.clock.mono_ns();
+        let until_ns = patience.left(now_ns);
+        if until_ns.is_none() {
+            self.tell_progress(Tell::All);
+        }
+        until_ns.filter(|_| !found).map(|until_ns| until_ns - now_ns)
     }
 
     /// Whether this server was told to end, so that it doesn't begin anew: what it holds lies on its disk. If not, a signal ends the
