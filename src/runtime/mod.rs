@@ -7,6 +7,7 @@
 mod aside;
 mod ask;
 mod backlog;
+mod backoff;
 mod boot;
 mod children;
 mod clock;

@@ -8,7 +8,7 @@ use super::fronts::Fronts;
 use super::limits;
 use super::logging::log_note;
 use super::memory::{DmaMemory, DmaPool};
-use super::patience::Patience;
+use super::patience::{Left, Patience};
 use super::peers::Peers;
 use super::shard::{Append, ShardDisk};
 use super::wake::{Wake, ring_after_io};
@@ -213,11 +213,13 @@ impl Host {
             return None;
         }
         let now_ns = self.prepared.clock.mono_ns();
-        let until_ns = patience.left(now_ns);
-        if until_ns.is_none() {
-            self.tell_progress(Tell::All);
+        match patience.left(now_ns) {
+            Left::Until(until_ns) => (!found).then_some(until_ns - now_ns),
+            Left::Tell => {
+                self.tell_progress(Tell::All);
+                None
+            }
         }
-        until_ns.filter(|_| !found).map(|until_ns| until_ns - now_ns)
     }
 
     /// Whether this server was told to end, so that it doesn't begin anew: what it holds lies on its disk. If not, a signal ends the

@@ -3,11 +3,12 @@
 //! A client that asks one thing at a time and asks again at once costs the executor a sleep and a wake-up for each request: seven
 //! enters of its rings, and on a virtual machine an exit for each core that must be roused. Looking at that one socket for a moment
 //! is cheaper, if the client comes. So it's done only for a client that was the only one to be answered for some turns, while
-//! nobody waits for anything, and only while it pays: each look in vain doubles the requests that pass without one, each success halves
-//! them. Where less than half of the looks find something they cost more than they save, and become rare.
+//! nobody waits for anything, and only while it pays ([`Backoff`]): where less than half of the looks find something they cost more than
+//! they save, and become rare.
 //!
 //! Leaves to others: for how long (`ringkeeper.attend.us`), what becomes of the bytes ([`Fronts`]).
 
+use super::super::backoff::Backoff;
 use super::{Conn, Fronts};
 use crate::base::ids::ConnId;
 use crate::server::mail::Hold;
@@ -17,8 +18,6 @@ use std::os::fd::AsRawFd;
 
 /// Turns in a row that answered nobody else.
 const TURNS_ALONE: u32 = 4;
-/// After so many more looks in vain than successes, one of 2^this requests is looked for.
-const DOUBLINGS_MAX: u32 = 5;
 /// How long looks may follow each other before the executor sees to everything else: other sockets, files, timers.
 const ROW_NS_MAX: u64 = 100_000;
 
@@ -27,10 +26,8 @@ const ROW_NS_MAX: u64 = 100_000;
 pub(super) struct Attention {
     alone: Option<ConnId>,
     turns: u32,
-    /// By how many looks in vain outnumber the successes, at most [`DOUBLINGS_MAX`].
-    vain: u32,
-    /// Turns that still pass without a look.
-    pass: u32,
+    /// How many turns pass without a look.
+    backoff: Backoff,
     /// When the looks of this row began.
     row_since_ns: Option<u64>,
     /// A look was worth it, but its row had been long enough.
@@ -46,13 +43,13 @@ impl Attention {
             self.alone = conn;
             self.turns = 1;
         }
-        self.pass = self.pass.saturating_sub(1);
+        self.backoff.passed();
     }
 
     /// The connection whose next request is worth a look now. The executor goes back to its rings after `None`.
     pub(super) fn due(&mut self, now_ns: u64) -> Option<ConnId> {
         let since = *self.row_since_ns.get_or_insert(now_ns);
-        let worth_it = self.alone.filter(|_| self.turns >= TURNS_ALONE && self.pass == 0);
+        let worth_it = self.alone.filter(|_| self.turns >= TURNS_ALONE && self.backoff.may_try());
         self.row_ended = worth_it.is_some() && now_ns - since >= ROW_NS_MAX;
         let due = worth_it.filter(|_| !self.row_ended);
         if due.is_none() {
@@ -63,8 +60,7 @@ impl Attention {
 
     /// The look found something.
     pub(super) fn found(&mut self) {
-        self.vain = self.vain.saturating_sub(1);
-        self.pass_some();
+        self.backoff.paid();
     }
 
     /// A look wasn't possible: the executor goes back to its rings.
@@ -75,12 +71,7 @@ impl Attention {
     /// Nothing came in time.
     pub(super) fn in_vain(&mut self) {
         self.row_since_ns = None;
-        self.vain = (self.vain + 1).min(DOUBLINGS_MAX);
-        self.pass_some();
-    }
-
-    fn pass_some(&mut self) {
-        self.pass = if self.vain == 0 { 0 } else { 1 << self.vain };
+        self.backoff.in_vain();
     }
 }
 
@@ -168,42 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn looks_in_vain_become_rare_and_successes_bring_them_back() {
+    fn a_turn_passes_for_each_that_the_backoff_demands() {
         let mut attention = Attention::default();
-        let mut looks = 0;
-        for _ in 0..100_000 {
+        (0..TURNS_ALONE).for_each(|_| attention.answered(Some(conn(1))));
+        attention.in_vain();
+        let mut turns = 0;
+        while attention.due(0).is_none() {
             attention.answered(Some(conn(1)));
-            if attention.due(0).is_some() {
-                looks += 1;
-                attention.in_vain();
-            }
+            turns += 1;
         }
-        let rare = 100_000 >> DOUBLINGS_MAX;
-        assert!((rare..rare + 2 * DOUBLINGS_MAX).contains(&looks), "{looks} looks in vain");
-        let mut found = 0;
-        for _ in 0..4 << DOUBLINGS_MAX {
-            attention.answered(Some(conn(1)));
-            if attention.due(0).is_some() {
-                found += 1;
-                attention.found();
-            }
-        }
-        assert!(found > 1 << DOUBLINGS_MAX, "found {found}");
-    }
-
-    /// A success now and then doesn't bring back looks that are mostly in vain.
-    #[test]
-    fn looks_that_seldom_find_something_stay_rare() {
-        let mut attention = Attention::default();
-        let mut looks = 0;
-        for _ in 0..100_000 {
-            attention.answered(Some(conn(1)));
-            if attention.due(0).is_some() {
-                looks += 1;
-                if looks % 3 == 0 { attention.found() } else { attention.in_vain() }
-            }
-        }
-        assert!(looks < 100_000 >> (DOUBLINGS_MAX - 2), "{looks} looks, of which two in three are in vain");
+        assert_eq!(turns, 2);
+        attention.found();
+        assert_eq!(attention.due(0), Some(conn(1)));
     }
 
     #[test]

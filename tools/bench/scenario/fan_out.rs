@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Rounds, as far as the time reaches; at least one.
 const ROUNDS_MAX: usize = 20;
 const TIMEOUT_MS: i32 = 30_000;
+/// The generator, which shares the machine with the servers, looks for what was heard only so often: otherwise it would be woken for
+/// every notification, at the expense of the servers' sends. A time is too long by at most as much, on both sides.
+const NAP: Duration = Duration::from_millis(1);
 /// The writer's number.
 const WRITER: usize = 0;
 
@@ -67,6 +70,7 @@ fn fire(pool: &mut Pool, watchers: usize, path: &[u8], meter: &mut Meter) -> Res
     let (mut heard_by, mut left, mut answered, mut last) = (vec![false; watchers + 1], watchers, false, began);
     let mut news = NewsList::new();
     while left > 0 || !answered {
+        std::thread::sleep(NAP);
         pool.wait(&mut news)?;
         for (idx, heard) in news.drain(..) {
             match heard {
