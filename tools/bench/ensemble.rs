@@ -3,6 +3,7 @@
 //! Guarantees: every server serves (`srvr` names its mode) before an ensemble is handed out; all of them end, and their data goes,
 //! when it is stopped.
 
+use crate::etcd;
 use crate::servers::Server;
 use crate::session::Session;
 use crate::{Failure, create_dir};
@@ -32,6 +33,8 @@ pub enum System {
     ZooKeeper,
     /// Servers that make their answers up ([`crate::bare`]): what the machine takes from any server.
     Bare,
+    /// Another system altogether, by its own client ([`crate::etcd`]).
+    Etcd,
 }
 
 impl System {
@@ -41,6 +44,7 @@ impl System {
             System::Ringkeeper => "ringkeeper",
             System::ZooKeeper => "zookeeper",
             System::Bare => "bare",
+            System::Etcd => "etcd",
         }
     }
 }
@@ -58,6 +62,8 @@ pub struct Recipes {
     pub zookeeper_settings: Vec<String>,
     /// Arguments of its Java machine.
     pub java_options: Vec<String>,
+    /// Both programs of etcd, where it is one of the sides.
+    pub etcd: Option<etcd::Programs>,
 }
 
 /// Servers that serve.
@@ -82,20 +88,29 @@ impl Recipes {
             let address = format!("127.0.0.1:{}", ports[idx]);
             let command = match system {
                 System::Bare => bare_command(&ports[..count], idx)?,
+                System::Etcd => self.etcd()?.server_command(&home, idx, &ports),
                 _ => self.command(system, &self.write_configuration(system, &home, idx, &ports)?)?,
             };
             ensemble.servers.push(Server::spawn(command, home, address)?);
         }
         let end = Instant::now() + START_MAX;
         for server in &mut ensemble.servers {
-            server.wait_until_it_serves(end)?;
+            match system {
+                System::Etcd => server.wait_until(end, etcd::serves)?,
+                _ => server.wait_until_it_serves(end)?,
+            }
         }
         Ok(ensemble)
     }
 
+    /// The programs of etcd.
+    pub fn etcd(&self) -> Result<&etcd::Programs, Failure> {
+        self.etcd.as_ref().ok_or_else(|| "etcd wasn't built".to_owned())
+    }
+
     fn command(&self, system: System, file: &Path) -> Result<Command, Failure> {
         Ok(match system {
-            System::Bare => return Err("a bare server has no data to start again with".to_owned()),
+            System::Bare | System::Etcd => return Err(format!("{} isn't started again", system.name())),
             System::Ringkeeper => {
                 let mut command = Command::new(&self.ringkeeper);
                 command.arg("serve").arg(file);
@@ -115,7 +130,7 @@ impl Recipes {
         let settings = match system {
             System::Ringkeeper => &self.ringkeeper_settings,
             System::ZooKeeper => &self.zookeeper_settings,
-            System::Bare => return Err("a bare server has no configuration".to_owned()),
+            System::Bare | System::Etcd => return Err(format!("{} has no such configuration", system.name())),
         };
         let text = configuration(&data, idx, ports, settings);
         let file = home.join("zoo.cfg");
@@ -165,6 +180,11 @@ impl Ensemble {
     /// The processes.
     pub fn pids(&self) -> Vec<u32> {
         self.servers.iter().map(Server::pid).collect()
+    }
+
+    /// Of which system they are.
+    pub fn system(&self) -> System {
+        self.system
     }
 
     /// Ends the leader as a crash would.

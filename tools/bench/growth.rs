@@ -211,6 +211,7 @@ fn measure(dimension: Dimension, at: usize, ringkeeper: &Path, work_dir: &Path, 
         class_path: String::new(),
         zookeeper_settings: Vec::new(),
         java_options: Vec::new(),
+        etcd: None,
     };
     let servers = if dimension == Dimension::Servers { at } else { 1 };
     let ensemble = recipes.start(System::Ringkeeper, servers, &work_dir.join("ensemble"))?;

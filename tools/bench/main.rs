@@ -13,6 +13,7 @@ mod budget;
 mod compare;
 mod device;
 mod ensemble;
+mod etcd;
 #[cfg(test)]
 mod fake_server;
 mod figures;

@@ -45,7 +45,12 @@ impl Server {
 
     /// Waits until it serves, at longest until `end`.
     pub fn wait_until_it_serves(&mut self, end: Instant) -> Result<(), Failure> {
-        while self.mode().is_none() {
+        self.wait_until(end, |address| mode(address).is_some())
+    }
+
+    /// Waits until `serves` says so of its address, at longest until `end`.
+    pub fn wait_until(&mut self, end: Instant, serves: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        while !serves(&self.address) {
             if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
                 return Err(format!("a server ended while starting ({status}): {}", self.log_tail()));
             }
@@ -114,7 +119,7 @@ impl Drop for Server {
 }
 
 /// However this process ends, no server stays behind.
-fn end_with_this_process(command: &mut Command) {
+pub fn end_with_this_process(command: &mut Command) {
     // SAFETY: between fork and exec only this one system call is made; it takes numbers and touches no memory.
     unsafe {
         command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) {

@@ -9,6 +9,7 @@ use crate::arrivals::Arrivals;
 use crate::brake::Brake;
 use crate::device::Device;
 use crate::ensemble::{Ensemble, Recipes, System};
+use crate::etcd;
 use crate::figures::Figures;
 use crate::limits::Limits;
 use crate::load::{self, Plan};
@@ -80,7 +81,7 @@ impl Bench {
         let closed = Load { outstanding: KNEE_OUTSTANDING, ..load };
         self.on_a_fresh_ensemble(side, "the knee", |ensemble| {
             self.condition(ensemble, &closed)?;
-            Ok(load::run(&self.plan(ensemble, &closed))?.ops_per_s)
+            Ok(self.closed(ensemble, &self.plan(ensemble, &closed))?.ops_per_s)
         })
     }
 
@@ -100,7 +101,7 @@ impl Bench {
         match work {
             Work::Closed(load) => {
                 self.condition(ensemble, &load)?;
-                load::run(&Plan { count_syscalls: true, ..self.plan(ensemble, &load) })
+                self.closed(ensemble, &Plan { count_syscalls: true, ..self.plan(ensemble, &load) })
             }
             Work::WithReadsAlone(load) => {
                 self.condition(ensemble, &load)?;
@@ -129,6 +130,14 @@ impl Bench {
             }
             Work::Restart { znodes, parents } => self.restart(ensemble, znodes, parents),
             Work::IdleSessions(sessions) => self.idle_sessions(ensemble, sessions),
+        }
+    }
+
+    /// A closed loop, through the client that the servers understand.
+    fn closed(&self, ensemble: &Ensemble, plan: &Plan) -> Result<Figures, Failure> {
+        match ensemble.system() {
+            System::Etcd => etcd::run(self.recipes.etcd()?, plan),
+            _ => load::run(plan),
         }
     }
 
@@ -217,7 +226,7 @@ impl Bench {
         }
         for load in [&BUSY, load] {
             let plan = self.plan(ensemble, load);
-            load::run(&Plan { measured: self.conditioning / 2, warmup: Duration::ZERO, clean_up: true, ..plan })?;
+            self.closed(ensemble, &Plan { measured: self.conditioning / 2, warmup: Duration::ZERO, clean_up: true, ..plan })?;
         }
         Ok(())
     }

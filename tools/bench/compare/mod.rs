@@ -12,7 +12,7 @@ pub mod verdict;
 
 use crate::ensemble::{Recipes, System};
 use crate::host::Host;
-use crate::{Failure, create_dir, limits, zookeeper};
+use crate::{Failure, create_dir, etcd, limits, zookeeper};
 use measure::Bench;
 use rows::{ROWS, Row, Work};
 use state::{Round, Setup, State};
@@ -49,7 +49,7 @@ pub struct CompareArguments {
     /// Class path of real ZooKeeper; fetched with Maven into the cache directory if none is named.
     #[arg(long)]
     zookeeper_classpath: Option<String>,
-    /// Where what Maven finds is kept.
+    /// Where what Maven finds is kept, and what Go builds.
     #[arg(long)]
     cache_dir: Option<PathBuf>,
     /// Where both systems keep their data; should be on the disk that matters, not in memory.
@@ -67,7 +67,8 @@ pub struct CompareArguments {
     /// An argument of ZooKeeper's Java machine; may be given several times.
     #[arg(long = "java-option", default_values = ["-Xms1g", "-Xmx1g"], allow_hyphen_values = true)]
     java_options: Vec<String>,
-    /// The two sides; naming one twice shows how far apart equal things come out, and `bare` what no server can better.
+    /// The two sides; naming one twice shows how far apart equal things come out, `bare` what no server can better, and `etcd` another
+    /// system by its own client.
     #[arg(long, value_delimiter = ',', default_value = "ringkeeper,zookeeper")]
     sides: Vec<System>,
     /// Stop the first side's servers for this share of the time, to show that it then comes out slower.
@@ -116,7 +117,8 @@ pub fn compare(arguments: &CompareArguments) -> Result<(), Failure> {
                 break;
             }
         }
-        verdict::print(row, state.row(row.name), arguments.servers, names);
+        let judged = state.setup.judged_servers();
+        verdict::print(row, state.row(row.name), arguments.servers, judged, names);
     }
     println!("\nall figures: {}", path.display());
     if failed.is_empty() { Ok(()) } else { Err(format!("these rows failed, start again to go on with them: {}", failed.join(", "))) }
@@ -160,12 +162,12 @@ fn chosen(names: &[String]) -> Result<Vec<Row>, Failure> {
 
 /// Without those that can't be measured with so many servers, or with such; naming one of them is a mistake.
 fn that_fit(rows: Vec<Row>, arguments: &CompareArguments) -> Result<Vec<Row>, Failure> {
-    let with_bare = arguments.sides.contains(&System::Bare);
-    let fits = |row: &Row| row.fits(arguments.servers) && (!with_bare || row.fits_bare());
+    let fits = |row: &Row| row.fits(arguments.servers) && arguments.sides.iter().all(|side| row.fits_side(*side));
     let (fit, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(fits);
     match others.first() {
         Some(row) if !arguments.rows.is_empty() && row.fits(arguments.servers) => {
-            Err(format!("{} isn't measured with --sides bare: such a server keeps nothing", row.name))
+            let sides: Vec<_> = arguments.sides.iter().map(|side| side.name()).collect();
+            Err(format!("{} isn't measured with --sides {}: not both know what it asks", row.name, sides.join(",")))
         }
         Some(row) if !arguments.rows.is_empty() => Err(format!("{} isn't measured with --servers {}", row.name, arguments.servers)),
         _ => Ok(fit),
@@ -198,10 +200,12 @@ fn recipes(arguments: &CompareArguments) -> Result<Recipes, Failure> {
     let beside = || std::env::current_exe().map(|program| program.with_file_name("ringkeeper")).map_err(|e| e.to_string());
     let program = arguments.ringkeeper.clone().map_or_else(beside, Ok)?;
     let ringkeeper = program.canonicalize().map_err(|e| format!("{}: {e}; build it, or name it with --ringkeeper", program.display()))?;
+    let cache_dir = arguments.cache_dir.clone().unwrap_or_else(zookeeper::default_cache_dir);
+    let etcd = if arguments.sides.contains(&System::Etcd) { Some(etcd::build(&cache_dir)?) } else { None };
     let class_path = match &arguments.zookeeper_classpath {
         Some(given) => given.clone(),
         None if !arguments.sides.contains(&System::ZooKeeper) => String::new(),
-        None => zookeeper::fetch(&arguments.cache_dir.clone().unwrap_or_else(zookeeper::default_cache_dir))?,
+        None => zookeeper::fetch(&cache_dir)?,
     };
     Ok(Recipes {
         ringkeeper,
@@ -209,6 +213,7 @@ fn recipes(arguments: &CompareArguments) -> Result<Recipes, Failure> {
         class_path,
         zookeeper_settings: arguments.zookeeper_settings.clone(),
         java_options: arguments.java_options.clone(),
+        etcd,
     })
 }
 
@@ -229,6 +234,7 @@ fn setup(arguments: &CompareArguments, recipes: &Recipes) -> Result<Setup, Failu
         java,
         java_options: recipes.java_options.clone(),
         slowed_percent: arguments.slowed_percent,
+        etcd_version: if recipes.etcd.is_some() { etcd::VERSION.to_owned() } else { String::new() },
     })
 }
 

@@ -3,6 +3,8 @@
 //! A ratio is Ringkeeper's figure ÷ ZooKeeper's. The demands hold for the number of servers that each names; with another number the
 //! rows are measured all the same, beside no demand.
 
+use crate::ensemble::System;
+use crate::etcd;
 use crate::figures::Figures;
 use crate::load::{APART_P99_9_US, FREE_READS_P99_US};
 use crate::scenario::Scenario;
@@ -50,8 +52,17 @@ impl Row {
         }
     }
 
+    /// Whether `side` knows what is asked; a row of ZooKeeper's protocol asks etcd for closed loops of puts and gets only.
+    pub fn fits_side(&self, side: System) -> bool {
+        match side {
+            System::Ringkeeper | System::ZooKeeper => true,
+            System::Bare => self.fits_bare(),
+            System::Etcd => matches!(self.work, Work::Closed(load) if etcd::knows(load.workload)),
+        }
+    }
+
     /// Whether a server that keeps nothing can be asked it: only what asks for answers, not for what they stand for.
-    pub fn fits_bare(&self) -> bool {
+    fn fits_bare(&self) -> bool {
         match self.work {
             Work::Closed(load) => load.workload == Workload::Get,
             Work::Scenario { scenario, .. } => matches!(scenario, Scenario::FanOut | Scenario::Connections),

@@ -45,6 +45,17 @@ pub struct Setup {
     pub java_options: Vec<String>,
     /// Time of each period of 100 ms for which our servers were stopped on purpose.
     pub slowed_percent: u8,
+    /// Release of etcd, if it is one of the sides.
+    #[serde(default)]
+    pub etcd_version: String,
+}
+
+impl Setup {
+    /// For how many servers the demands hold that its rows are judged by; 0, which none names, where it compares with what nothing is
+    /// demanded against.
+    pub fn judged_servers(&self) -> usize {
+        if self.sides.contains(&System::Etcd) { 0 } else { self.servers }
+    }
 }
 
 /// One round of a row: both sides, one after the other, and the machine itself.
@@ -145,6 +156,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("results/state.json");
         let setup = Setup { servers: 3, sides: vec![System::Ringkeeper, System::ZooKeeper], ..Setup::default() };
+        assert_eq!(
+            (setup.judged_servers(), Setup { sides: vec![System::Ringkeeper, System::Etcd], ..setup.clone() }.judged_servers()),
+            (3, 0)
+        );
         let mut state = State::resume(&path, Host::default(), setup.clone()).expect("a new one");
         let round = Round { ours: Figures::default(), theirs: Figures::default(), limits: Limits::default() };
         state.row("a").rounds.push(round);

@@ -85,7 +85,7 @@ impl Spread {
     }
 }
 
-/// All figures that the rounds have on both sides.
+/// All figures that the rounds have on both sides, judged by the demands for so many servers.
 pub fn lines(row: &Row, state: &RowState, servers: usize) -> Vec<Line> {
     let is_demanded = |figure: Figure| row.demands.iter().any(|demand| demand.figure == figure);
     let shown = FIGURES.iter().filter(|figure| !figure.is_ours_alone() || is_demanded(**figure));
@@ -135,14 +135,14 @@ pub fn short(value: f64) -> String {
 }
 
 /// Prints a row.
-pub fn print(row: &Row, state: &RowState, servers: usize, names: [&str; 2]) {
+pub fn print(row: &Row, state: &RowState, servers: usize, judged_servers: usize, names: [&str; 2]) {
     let rounds = state.rounds.len();
     println!("\n{}: {}; {servers} server{}, {rounds} round{}", row.name, row.text, plural(servers), plural(rounds));
     if let Some(round) = state.rounds.first() {
         println!("  {:.1} s that count after {:.1} s of the same load", round.ours.seconds, round.ours.warmup_seconds);
     }
     println!("  {:16} {:>12} {:>12} {:>8}  {:17} {:>8}", "", names[0], names[1], "ratio", "(min..max)", "demand");
-    for line in lines(row, state, servers) {
+    for line in lines(row, state, judged_servers) {
         let spread = format!("({}..{})", short(line.ratio.low), short(line.ratio.high));
         let (ours, theirs, ratio) = (short(line.ours), short(line.theirs), short(line.ratio.median));
         let (name, demanded, remark) = (line.figure.name(), line.demanded(), line.remark());

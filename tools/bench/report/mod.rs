@@ -80,7 +80,8 @@ fn read(dir: &Path) -> Result<Found, Failure> {
 fn render(found: &Found) -> Page {
     let mut page = Page::default();
     page.text += "# Performance\n\nRendered by `ringkeeper-bench report` from the files below `benches/results/`; don't edit it. How it is measured \
-                  stands in [testing.md](testing.md). All servers and the generator share one machine: ratios mean more than figures.\n\n";
+                  stands in [testing.md](testing.md). All servers and the generator share one machine: ratios mean more than figures. \
+                  Why a row doesn't hold, and what the limit is, stands in [limits.md](limits.md).\n\n";
     for (file, state) in &found.comparisons {
         page.comparison(state, file);
     }

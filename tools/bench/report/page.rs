@@ -56,13 +56,13 @@ impl Page {
 
     /// A comparison.
     pub fn comparison(&mut self, state: &State, file: &str) {
-        let servers = state.setup.servers;
+        let (servers, judged) = (state.setup.servers, state.setup.judged_servers());
         let names = [0, 1].map(|side| state.setup.sides.get(side).map_or("", |system| system.name()));
         self.say(&format!("## {servers} server{} of {} and of {}\n", if servers == 1 { "" } else { "s" }, names[0], names[1]));
         self.host(&state.host, file);
         self.how(state);
         let rows: Vec<(&Row, &RowState)> = ROWS.iter().filter_map(|row| Some((row, find(state, row.name)?))).collect();
-        self.demands(&rows, servers, names);
+        self.demands(&rows, judged, names);
         let stem = if state.is_ours() { format!("compare-{servers}") } else { format!("compare-{servers}-{}", names.join("-")) };
         let stem = self.unused(stem);
         if state.setup.sides.contains(&System::Bare) {
@@ -71,27 +71,39 @@ impl Page {
                  up, kept or ordered. What it doesn't reach no server on this machine does.\n",
             );
         }
-        self.ratio_plot(&format!("{stem}-throughput"), &rows, servers, Figure::Throughput);
-        self.ratio_plot(&format!("{stem}-cpu"), &rows, servers, Figure::Cpu);
+        if state.setup.sides.contains(&System::Etcd) {
+            self.say(&format!(
+                "etcd {} by its own Go client: a session is a connection, its znode a key; writes are puts, reads are serializable gets. What its \
+                 client uses of the machine isn't counted as the servers', but takes more of it from them than ours does.\n",
+                state.setup.etcd_version
+            ));
+        }
+        let of = format!("ratio to {}, {servers} servers", names[1]);
+        self.ratio_plot(&format!("{stem}-throughput"), &of, &rows, judged, Figure::Throughput);
+        self.ratio_plot(&format!("{stem}-cpu"), &of, &rows, judged, Figure::Cpu);
         self.latency_plot(&format!("{stem}-latency"), &rows, servers, names);
         for (row, row_state) in &rows {
-            self.row(row, row_state, servers, names);
+            self.row(row, row_state, judged, names);
         }
     }
 
     fn how(&mut self, state: &State) {
         let setup = &state.setup;
         let limits: Vec<_> = state.rows.iter().flat_map(|row| row.rounds.iter().map(|round| round.limits)).collect();
+        let java = if setup.sides.contains(&System::ZooKeeper) {
+            format!(" ZooKeeper {} on {} ({}).", setup.zookeeper_version, setup.java, setup.java_options.join(" "))
+        } else {
+            String::new()
+        };
         let of = |value: fn(&crate::limits::Limits) -> f64| Spread::of(&limits.iter().map(value).collect::<Vec<_>>());
         self.say(&format!(
-            "Each round starts both sides anew, one after the other, with the same `zoo.cfg`: {} s of busy load and {} s of the row's own that \
-             don't count, then {} s that do. ZooKeeper {} on {} ({}). The ratio is of paired rounds: median, least and most.\n",
+            "Each round starts both sides anew, one after the other, {}: {} s of busy load and {} s of the row's own that \
+             don't count, then {} s that do.{} The ratio is of paired rounds: median, least and most.\n",
+            if setup.sides.contains(&System::Etcd) { "each as it comes" } else { "with the same `zoo.cfg`" },
             setup.conditioning,
             setup.warmup,
             setup.seconds,
-            setup.zookeeper_version,
-            setup.java,
-            setup.java_options.join(" ")
+            java
         ));
         if let (Some(sync), Some(echo)) = (of(|limits| limits.sync.p50_us), of(|limits| limits.echo.p50_us)) {
             let range = |spread: Spread| format!("{} µs ({} to {})", short(spread.median), short(spread.low), short(spread.high));
@@ -145,15 +157,15 @@ impl Page {
         self.say("");
     }
 
-    fn ratio_plot(&mut self, name: &str, rows: &[(&Row, &RowState)], servers: usize, figure: Figure) {
+    fn ratio_plot(&mut self, name: &str, of: &str, rows: &[(&Row, &RowState)], judged_servers: usize, figure: Figure) {
         let bar = |(row, state): &(&Row, &RowState)| {
-            let line = lines(row, state, servers).into_iter().find(|line| line.figure == figure)?;
+            let line = lines(row, state, judged_servers).into_iter().find(|line| line.figure == figure)?;
             let Spread { median, low, high } = line.ratio;
             Some(Bar { label: row.text.to_owned(), value: median, low, high, bound: line.demand.map(|judged| judged.demand.bound) })
         };
         let bars: Vec<Bar> = rows.iter().filter_map(bar).collect();
         if !bars.is_empty() {
-            let title = format!("{}: ratio to ZooKeeper, {servers} servers", figure.name());
+            let title = format!("{}: {of}", figure.name());
             self.plot(name, &title, svg::bars(&title, figure.more_is_better(), &bars));
         }
     }

@@ -1,0 +1,8 @@
+module bench-etcd
+
+go 1.24
+
+require (
+	go.etcd.io/etcd/client/v3 v3.6.16
+	go.etcd.io/etcd/server/v3 v3.6.16
+)
