@@ -110,8 +110,8 @@ pub struct Figures {
     pub generator_cpu_us_per_op: f64,
     /// Its share of one core.
     pub generator_busy: f64,
-    /// Share of the time for which it was ready to run and had no CPU.
-    pub generator_waited: f64,
+    /// Share of the time for which it was ready to run and had no CPU; `None` if that isn't known, of a generator with many threads.
+    pub generator_waited: Option<f64>,
     /// Second by second.
     pub intervals: Vec<Interval>,
     /// What else a scenario counts, each with its unit in the name.
@@ -131,15 +131,20 @@ impl Figures {
         self.server_rss_kib = used.servers_rss_kib;
         self.generator_cpu_us_per_op = per_op(used.generator_us);
         self.generator_busy = used.generator_us as f64 / 1e6 / self.seconds;
-        self.generator_waited = used.generator_waited_us as f64 / 1e6 / self.seconds;
+        self.generator_waited = used.generator_waited_us.map(|us| us as f64 / 1e6 / self.seconds);
     }
 
     /// Why the figures may say more about the generator than about the server.
     pub fn warning(&self) -> Option<String> {
-        let busy_when_let = self.generator_busy / (1.0 - self.generator_waited).max(0.01);
+        let percent = self.generator_busy * 100.0;
+        // Of many threads: none of them is known to be the bottleneck, but what they use their servers lack.
+        let Some(waited) = self.generator_waited else {
+            return (self.generator_busy > 0.1)
+                .then(|| format!("the generator's threads used {percent:.0}% of one core beside the servers"));
+        };
+        let busy_when_let = self.generator_busy / (1.0 - waited).max(0.01);
         if busy_when_let >= GENERATOR_BUSY_MAX && self.generator_busy > 0.1 {
-            let percent = self.generator_busy * 100.0;
-            let without = self.generator_waited * 100.0;
+            let without = waited * 100.0;
             let used = format!("it used {percent:.0}% of one core and lacked a CPU for {without:.0}% of the time");
             return Some(format!("the generator was the bottleneck: {used}; the server can do more than this"));
         }
@@ -152,8 +157,8 @@ impl Figures {
         if let Some(late) = self.lateness.filter(|late| late.p99_us > LATENESS_MAX * self.latency.p50_us) {
             return Some(format!("the generator was late by {:.0} µs (p99): latencies are partly its own", late.p99_us));
         }
-        if self.generator_waited >= GENERATOR_WAITED_MAX {
-            let percent = self.generator_waited * 100.0;
+        if waited >= GENERATOR_WAITED_MAX {
+            let percent = waited * 100.0;
             return Some(format!("the generator lacked a CPU for {percent:.0}% of the time: latencies are partly its own"));
         }
         None
@@ -196,7 +201,8 @@ impl fmt::Display for Figures {
         let rest = self.rest_of_machine_cpu_us_per_op;
         writeln!(f, "machine      {rest:.2} µs/op of CPU, everything but the generator")?;
         let (us, busy) = (self.generator_cpu_us_per_op, self.generator_busy * 100.0);
-        writeln!(f, "generator    {us:.2} µs/op of CPU, {busy:.0}% of one core, waited for a CPU {:.0}%", self.generator_waited * 100.0)?;
+        let waited = self.generator_waited.map_or_else(String::new, |waited| format!(", waited for a CPU {:.0}%", waited * 100.0));
+        writeln!(f, "generator    {us:.2} µs/op of CPU, {busy:.0}% of one core{waited}")?;
         for (name, value) in &self.extra {
             writeln!(f, "{name:12} {value:.3}")?;
         }
@@ -213,25 +219,33 @@ mod tests {
 
     fn figures() -> Figures {
         let latency = Latency { count: 1_000_000, p50_us: 100.0, p99_us: 100.0, p99_9_us: 100.0, max_us: 100.0 };
-        Figures { seconds: 2.0, operations: 1_000_000, ops_per_s: 500_000.0, latency, ..Figures::default() }
+        Figures { seconds: 2.0, operations: 1_000_000, ops_per_s: 500_000.0, latency, generator_waited: Some(0.0), ..Figures::default() }
     }
 
     #[test]
     fn a_busy_or_starved_generator_is_reported() {
         let mut figures = figures();
-        let mut used = Usage { servers_us: Some(3_000_000), generator_us: 500_000, machine_us: 4_000_000, ..Usage::default() };
+        let mut used = Usage {
+            servers_us: Some(3_000_000),
+            generator_us: 500_000,
+            generator_waited_us: Some(0),
+            machine_us: 4_000_000,
+            ..Usage::default()
+        };
         figures.set_usage(&used);
         assert_eq!((figures.server_cpu_us_per_op, figures.rest_of_machine_cpu_us_per_op), (Some(3.0), 3.5));
         assert_eq!((figures.generator_cpu_us_per_op, figures.generator_busy, figures.warning()), (0.5, 0.25, None));
         used.generator_us = 1_900_000;
         figures.set_usage(&used);
         assert!(figures.warning().is_some_and(|w| w.starts_with("the generator was the bottleneck: it used 95%")));
-        used = Usage { generator_us: 950_000, generator_waited_us: 1_000_000, ..used };
+        used = Usage { generator_us: 950_000, generator_waited_us: Some(1_000_000), ..used };
         figures.set_usage(&used);
         assert!(figures.warning().is_some_and(|w| w.starts_with("the generator was the bottleneck")), "busy whenever it was let");
-        used = Usage { generator_us: 500_000, generator_waited_us: 400_000, ..used };
+        used = Usage { generator_us: 500_000, generator_waited_us: Some(400_000), ..used };
         figures.set_usage(&used);
         assert!(figures.warning().is_some_and(|w| w.starts_with("the generator lacked a CPU for 20%")));
+        figures.set_usage(&Usage { generator_us: 3_000_000, generator_waited_us: None, ..used });
+        assert!(figures.warning().is_some_and(|w| w.starts_with("the generator's threads used 150% of one core")));
     }
 
     #[test]

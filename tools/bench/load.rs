@@ -80,6 +80,20 @@ const STARTS_MAX: usize = 256;
 /// Longest wait for a socket.
 const WAIT_MAX_NS: u64 = 100_000_000;
 
+impl Plan {
+    /// What figures say of what was asked, before anything is measured.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            name: self.workload.to_string(),
+            sessions: self.sessions,
+            outstanding: self.outstanding,
+            value_bytes: self.value_bytes,
+            warmup_seconds: self.warmup.as_secs_f64(),
+            ..Figures::default()
+        }
+    }
+}
+
 /// Runs the plan against the servers and says what came out.
 pub fn run(plan: &Plan) -> Result<Figures, Failure> {
     if plan.sessions == 0 || plan.outstanding == 0 || plan.servers.is_empty() {

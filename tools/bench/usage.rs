@@ -35,8 +35,8 @@ pub struct Usage {
     pub servers_rss_kib: u64,
     /// CPU time of the calling thread, which makes the load.
     pub generator_us: u64,
-    /// Time for which that thread was ready to run and had no CPU.
-    pub generator_waited_us: u64,
+    /// Time for which that thread was ready to run and had no CPU; `None` where others made the load.
+    pub generator_waited_us: Option<u64>,
     /// CPU time of everything on the machine.
     pub machine_us: u64,
     /// What the device had done, of everything on the machine.
@@ -49,7 +49,7 @@ impl Usage {
         let (generator_us, generator_waited_us) = thread_us()?;
         let machine_us = machine_us(&read("/proc/stat")?).ok_or("/proc/stat isn't as expected")?;
         let device = watched.device.as_ref().map(Device::counters).transpose()?;
-        let mut usage = Usage { generator_us, generator_waited_us, machine_us, device, ..Usage::default() };
+        let mut usage = Usage { generator_us, generator_waited_us: Some(generator_waited_us), machine_us, device, ..Usage::default() };
         for pid in &watched.pids {
             usage.servers_us = Some(usage.servers_us.unwrap_or(0) + process_us(*pid)?);
             usage.servers_switches += switches(*pid)?;
@@ -66,7 +66,7 @@ impl Usage {
             servers_switches: self.servers_switches.saturating_sub(earlier.servers_switches),
             servers_rss_kib: self.servers_rss_kib,
             generator_us: self.generator_us.saturating_sub(earlier.generator_us),
-            generator_waited_us: self.generator_waited_us.saturating_sub(earlier.generator_waited_us),
+            generator_waited_us: self.generator_waited_us.zip(earlier.generator_waited_us).map(|(now, then)| now.saturating_sub(then)),
             machine_us: self.machine_us.saturating_sub(earlier.machine_us),
             device: self.device.zip(earlier.device).map(|(now, then)| now.since(&then)),
         }

@@ -38,14 +38,21 @@ pub struct Programs {
     load: PathBuf,
 }
 
-/// Both programs, built if the cache doesn't have them.
+/// Both programs, built if the cache doesn't have them from these very sources.
 pub fn build(cache_dir: &Path) -> Result<Programs, Failure> {
     let dir = create_dir(&cache_dir.join(format!("etcd-{VERSION}")))?;
     let programs = Programs { server: dir.join("bin/server"), load: dir.join("bin/load") };
-    if is_written(&dir)? && programs.server.is_file() && programs.load.is_file() {
+    // Beside the programs, not compared with go.mod: tidying adds to that.
+    let (stamp, sources) = (dir.join("bin/sources"), SOURCES.map(|(_, text)| text).concat());
+    if fs::read_to_string(&stamp).is_ok_and(|built| built == sources) && programs.server.is_file() && programs.load.is_file() {
         return Ok(programs);
     }
     eprintln!("building etcd {VERSION} from its Go module in {}", dir.display());
+    for (name, text) in SOURCES {
+        let file = dir.join(name);
+        create_dir(file.parent().unwrap_or(&dir))?;
+        fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
+    }
     for arguments in [&["mod", "tidy"][..], &["build", "-o", "bin/", "./server", "./load"]] {
         let output = Command::new("go").args(arguments).current_dir(&dir).stdin(Stdio::null()).output();
         let output = output.map_err(|e| format!("can't run go: {e}; etcd is built from its Go module"))?;
@@ -54,23 +61,8 @@ pub fn build(cache_dir: &Path) -> Result<Programs, Failure> {
             return Err(format!("go {} failed ({}): {said}", arguments.join(" "), output.status));
         }
     }
+    fs::write(&stamp, sources).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(programs)
-}
-
-/// Whether the sources lay there as they are; if not they do now.
-fn is_written(dir: &Path) -> Result<bool, Failure> {
-    let mut was_written = true;
-    for (name, text) in SOURCES {
-        let file = dir.join(name);
-        // Tidying adds to go.mod what it found to be needed.
-        let is_known = fs::read_to_string(&file).is_ok_and(|found| found.starts_with(text.trim_end()));
-        if !is_known {
-            was_written = false;
-            create_dir(file.parent().unwrap_or(dir))?;
-            fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
-        }
-    }
-    Ok(was_written)
 }
 
 impl Programs {
@@ -143,7 +135,7 @@ pub fn run(programs: &Programs, plan: &Plan) -> Result<Figures, Failure> {
     command.args([format!("--create={creates}"), format!("--warmup={}ms", plan.warmup.as_millis())]);
     command.arg(format!("--counted={}ms", plan.measured.as_millis()));
     end_with_this_process(&mut command);
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut generator = spawned.map_err(|e| format!("can't start {}: {e}", programs.load.display()))?;
     let outcome = follow(&mut generator, plan);
     if outcome.is_err() {
@@ -154,14 +146,8 @@ pub fn run(programs: &Programs, plan: &Plan) -> Result<Figures, Failure> {
     match outcome {
         Ok((outcome, used)) if status.success() => Ok(figures(plan, &outcome, used)),
         Ok(_) => Err(format!("etcd's client ended with {status}")),
-        Err(failure) => {
-            let mut said = String::new();
-            if let Some(mut stderr) = generator.stderr.take() {
-                // What can't be read isn't shown.
-                let _ = stderr.read_to_string(&mut said);
-            }
-            Err(format!("etcd's client: {failure}: {}", said.trim()))
-        }
+        // Why stands on its own standard error, which is this program's: nothing that it logs can fill a pipe and hold it up.
+        Err(failure) => Err(format!("etcd's client, which says why itself: {failure}")),
     }
 }
 
@@ -175,8 +161,8 @@ fn follow(generator: &mut Child, plan: &Plan) -> Result<(Outcome, Usage), Failur
     let text = line(&mut lines)?;
     let outcome: Outcome = serde_json::from_str(&text).map_err(|e| format!("{text:?}: {e}"))?;
     let generator_us = outcome.generator_cpu_us as u64;
-    // This thread only waited; the load was made by that process.
-    Ok((outcome, Usage { generator_us, generator_waited_us: 0, ..used }))
+    // This thread only waited; the load was made by the threads of that process.
+    Ok((outcome, Usage { generator_us, generator_waited_us: None, ..used }))
 }
 
 fn line(lines: &mut BufReader<ChildStdout>) -> Result<String, Failure> {
@@ -193,16 +179,11 @@ fn expect(lines: &mut BufReader<ChildStdout>, what: &str) -> Result<(), Failure>
 fn figures(plan: &Plan, outcome: &Outcome, used: Usage) -> Figures {
     let Outcome { operations, seconds, p50_us, p99_us, p99_9_us, max_us, .. } = *outcome;
     let mut figures = Figures {
-        name: plan.workload.to_string(),
-        sessions: plan.sessions,
-        outstanding: plan.outstanding,
-        value_bytes: plan.value_bytes,
-        warmup_seconds: plan.warmup.as_secs_f64(),
         seconds,
         operations,
         ops_per_s: operations as f64 / seconds,
         latency: Latency { count: operations, p50_us, p99_us, p99_9_us, max_us },
-        ..Figures::default()
+        ..plan.figures()
     };
     figures.set_usage(&used);
     figures
@@ -213,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_know_each_other_and_sources_are_written_once() {
+    fn members_know_each_other() {
         let programs = Programs { server: "server".into(), load: "load".into() };
         let command = programs.server_command(Path::new("/d"), 1, &[10, 11, 12, 20, 21, 22, 30, 31, 32]);
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -221,8 +202,6 @@ mod tests {
         let members = "server-1=http://127.0.0.1:20,server-2=http://127.0.0.1:21,server-3=http://127.0.0.1:22";
         assert!(all.starts_with("--name server-2 --data-dir /d/data --listen-client-urls http://127.0.0.1:11 "), "{all}");
         assert!(all.contains(&format!("--initial-cluster {members} ")), "{all}");
-        let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!((is_written(dir.path()), is_written(dir.path())), (Ok(false), Ok(true)));
     }
 
     #[test]

@@ -119,11 +119,6 @@ impl Latencies {
         let apart = self.apart.as_ref().map_or(0, |(_, apart)| apart.len());
         let operations = all.len() + apart - self.unserved;
         let mut figures = Figures {
-            name: plan.workload.to_string(),
-            sessions: plan.sessions,
-            outstanding: plan.outstanding,
-            value_bytes: plan.value_bytes,
-            warmup_seconds: plan.warmup.as_secs_f64(),
             seconds: measured.as_secs_f64(),
             offered_per_s: plan.arrivals.map(|arrivals| arrivals.rate_per_s),
             unserved: self.unserved,
@@ -135,7 +130,7 @@ impl Latencies {
             service: Latency::of(&self.service),
             lateness: Latency::of(&self.lateness),
             intervals: self.intervals,
-            ..Figures::default()
+            ..plan.figures()
         };
         if let Some(apart) = self.apart.as_ref().and_then(|(_, apart)| Latency::of(apart)) {
             figures.extra.insert(APART_P99_9_US.to_owned(), apart.p99_9_us);
