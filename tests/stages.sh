@@ -15,7 +15,7 @@ STAGES=(
   "ensemble|7|ensembles of real processes in networks of their own: kills, pauses, cuts, lost and damaged disks, moving clients"
   "doctor|1|doctor and probe-disk here, with io_uring blocked, without root, without O_DIRECT"
   "operations|1|cold backup and restore as documented"
-  "bench|5|the bench runs every scenario, hides no stall and no bottleneck of its own; the criterion benches build"
+  "bench|5|the bench runs every scenario, hides no stall and no bottleneck of its own; each criterion bench once"
   "memory|2|memory for each of a million znodes"
   "clients/sample|1|the Python sample runs unchanged"
   "clients/zkcli|1|ZooKeeper's own command line: a session compared with its transcript"

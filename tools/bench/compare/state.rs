@@ -51,10 +51,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// For how many servers the demands hold that its rows are judged by; 0, which none names, where it compares with what nothing is
-    /// demanded against.
+    /// For how many servers the demands hold that its rows are judged by; 0, which none names, where it compares others than ours, or a
+    /// bare server, with ZooKeeper.
     pub fn judged_servers(&self) -> usize {
-        if self.sides.contains(&System::Etcd) { 0 } else { self.servers }
+        let is_judged = matches!(self.sides[..], [System::Ringkeeper | System::Bare, System::ZooKeeper]);
+        if is_judged { self.servers } else { 0 }
     }
 }
 
@@ -156,9 +157,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("results/state.json");
         let setup = Setup { servers: 3, sides: vec![System::Ringkeeper, System::ZooKeeper], ..Setup::default() };
+        let judged = |ours, theirs| Setup { sides: vec![ours, theirs], ..setup.clone() }.judged_servers();
         assert_eq!(
-            (setup.judged_servers(), Setup { sides: vec![System::Ringkeeper, System::Etcd], ..setup.clone() }.judged_servers()),
-            (3, 0)
+            (setup.judged_servers(), judged(System::Ringkeeper, System::Etcd), judged(System::ZooKeeper, System::ZooKeeper)),
+            (3, 0, 0)
         );
         let mut state = State::resume(&path, Host::default(), setup.clone()).expect("a new one");
         let round = Round { ours: Figures::default(), theirs: Figures::default(), limits: Limits::default() };
