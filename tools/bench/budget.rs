@@ -65,7 +65,7 @@ pub fn budget(arguments: &BudgetArguments) -> Result<(), Failure> {
             Some(serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?)
         }
     };
-    print!("{}", table(&arguments.criterion, measured.as_ref())?);
+    say_on!("{}", table(&arguments.criterion, measured.as_ref())?);
     Ok(())
 }
 

@@ -152,7 +152,7 @@ pub fn growth(arguments: &GrowthArguments) -> Result<(), Failure> {
             save(&growth, &arguments.save)?;
         }
     }
-    println!("all figures: {}", arguments.save.display());
+    say!("all figures: {}", arguments.save.display());
     Ok(())
 }
 

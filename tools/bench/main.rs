@@ -6,6 +6,16 @@
 //! one when a reply arrives: latencies are those of a server that is as busy as its clients let it be. In an open loop requests start
 //! when they are meant to, and latency counts from then, so that a server that stands still is charged for everybody who waits.
 
+/// Prints a line: `println!` that survives a reader who went away.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::put(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// The same without the end of the line.
+macro_rules! say_on {
+    ($($text:tt)*) => { $crate::put(format_args!($($text)*)) };
+}
+
 mod arrivals;
 mod bare;
 mod brake;
@@ -36,6 +46,8 @@ use arrivals::Arrivals;
 use clap::{Parser, Subcommand};
 use device::Device;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fmt;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -160,6 +172,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// To the standard output. Who reads no further (`| head`) misses nothing that he wants; what is measured is recorded all the same.
+fn put(text: fmt::Arguments<'_>) {
+    match io::stdout().lock().write_fmt(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("ringkeeper-bench: printing: {error}"),
+        Ok(()) | Err(_) => {}
+    }
+}
+
 fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let figures = load::run(&load::Plan {
         servers: arguments.target.connect.clone(),
@@ -181,9 +201,9 @@ fn run(arguments: &RunArguments) -> Result<(), Failure> {
 
 fn print_figures(figures: &figures::Figures, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(figures).map_err(|e| e.to_string())?);
+        say!("{}", serde_json::to_string_pretty(figures).map_err(|e| e.to_string())?);
     } else {
-        print!("{figures}");
+        say_on!("{figures}");
     }
     Ok(())
 }

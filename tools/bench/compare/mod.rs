@@ -120,7 +120,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<(), Failure> {
         let judged = state.setup.judged_servers();
         verdict::print(row, state.row(row.name), arguments.servers, judged, names);
     }
-    println!("\nall figures: {}", path.display());
+    say!("\nall figures: {}", path.display());
     if failed.is_empty() { Ok(()) } else { Err(format!("these rows failed, start again to go on with them: {}", failed.join(", "))) }
 }
 
@@ -176,12 +176,12 @@ fn that_fit(rows: Vec<Row>, arguments: &CompareArguments) -> Result<Vec<Row>, Fa
 
 fn list(rows: &[Row]) {
     for row in rows {
-        println!("{:18} {}", row.name, row.text);
+        say!("{:18} {}", row.name, row.text);
         for demand in row.demands {
             let sign = if demand.figure.more_is_better() { "≥" } else { "≤" };
             let of = if demand.figure.is_ours_alone() { "ours" } else { "ratio" };
             let aim = demand.aim.map(|aim| format!(", aim {aim}")).unwrap_or_default();
-            println!("{:18}   {} {of} {sign} {}{aim} (of {} servers)", "", demand.figure.name(), demand.bound, demand.servers);
+            say!("{:18}   {} {of} {sign} {}{aim} (of {} servers)", "", demand.figure.name(), demand.bound, demand.servers);
         }
     }
 }

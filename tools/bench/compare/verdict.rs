@@ -137,22 +137,22 @@ pub fn short(value: f64) -> String {
 /// Prints a row.
 pub fn print(row: &Row, state: &RowState, servers: usize, judged_servers: usize, names: [&str; 2]) {
     let rounds = state.rounds.len();
-    println!("\n{}: {}; {servers} server{}, {rounds} round{}", row.name, row.text, plural(servers), plural(rounds));
+    say!("\n{}: {}; {servers} server{}, {rounds} round{}", row.name, row.text, plural(servers), plural(rounds));
     if let Some(round) = state.rounds.first() {
-        println!("  {:.1} s that count after {:.1} s of the same load", round.ours.seconds, round.ours.warmup_seconds);
+        say!("  {:.1} s that count after {:.1} s of the same load", round.ours.seconds, round.ours.warmup_seconds);
     }
-    println!("  {:16} {:>12} {:>12} {:>8}  {:17} {:>8}", "", names[0], names[1], "ratio", "(min..max)", "demand");
+    say!("  {:16} {:>12} {:>12} {:>8}  {:17} {:>8}", "", names[0], names[1], "ratio", "(min..max)", "demand");
     for line in lines(row, state, judged_servers) {
         let spread = format!("({}..{})", short(line.ratio.low), short(line.ratio.high));
         let (ours, theirs, ratio) = (short(line.ours), short(line.theirs), short(line.ratio.median));
         let (name, demanded, remark) = (line.figure.name(), line.demanded(), line.remark());
-        println!("{}", format!("  {name:16} {ours:>12} {theirs:>12} {ratio:>8}  {spread:17} {demanded:>8}  {remark}").trim_end());
+        say!("{}", format!("  {name:16} {ours:>12} {theirs:>12} {ratio:>8}  {spread:17} {demanded:>8}  {remark}").trim_end());
     }
     if let Some(knee) = state.knee_per_s {
-        println!("  the other side's closed loop reached {knee:.0} ops/s");
+        say!("  the other side's closed loop reached {knee:.0} ops/s");
     }
     for warning in warnings(state, names) {
-        println!("  WARNING: {warning}");
+        say!("  WARNING: {warning}");
     }
 }
 

@@ -47,7 +47,7 @@ pub fn report(arguments: &ReportArguments) -> Result<(), Failure> {
     }
     let text = page.text.replace("](performance/", &format!("]({stem}/"));
     fs::write(&arguments.page, text).map_err(|e| failed(&arguments.page, e))?;
-    println!(
+    say!(
         "{}, {} plots, from {} files",
         arguments.page.display(),
         page.plots.len(),

@@ -179,7 +179,7 @@ pub fn run(arguments: &ScenarioArguments) -> Result<(), Failure> {
         for figures in &all {
             print_figures(figures, arguments.json)?;
             if !arguments.json {
-                println!();
+                say!("");
             }
         }
         results.figures.extend(all);

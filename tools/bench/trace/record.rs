@@ -71,7 +71,7 @@ pub fn record(arguments: &RecordArguments) -> Result<(), Failure> {
         std::io::BufWriter::new(std::fs::File::create(&arguments.save).map_err(|e| format!("{}: {e}", arguments.save.display()))?);
     let listener = TcpListener::bind(&arguments.listen).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
-    println!("recording: clients connect to {}", listener.local_addr().map_err(failed)?);
+    say!("recording: clients connect to {}", listener.local_addr().map_err(failed)?);
     let recorder = Arc::new(Recorder { began: Instant::now(), events: Mutex::default(), left_out: AtomicU64::new(0) });
     let end = recorder.began + seconds(arguments.seconds)?;
     let (mut sockets, mut threads, mut number) = (Vec::new(), Vec::new(), 0);
@@ -106,7 +106,7 @@ pub fn record(arguments: &RecordArguments) -> Result<(), Failure> {
     events.sort_by_key(|event| event.at_us);
     write(&events, &mut out).map_err(|e| format!("{}: {e}", arguments.save.display()))?;
     let left_out = recorder.left_out.load(Ordering::Relaxed);
-    println!("recorded {} requests of {number} connections in {}; {left_out} others were left out", events.len(), arguments.save.display());
+    say!("recorded {} requests of {number} connections in {}; {left_out} others were left out", events.len(), arguments.save.display());
     Ok(())
 }
 
