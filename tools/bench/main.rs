@@ -50,6 +50,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use usage::Watched;
 use workload::Workload;
@@ -164,6 +165,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => report::report(&arguments),
     });
     match outcome {
+        Ok(()) if IS_TEXT_LOST.load(Ordering::Relaxed) => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("ringkeeper-bench: {failure}");
@@ -172,10 +174,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// To the standard output. Who reads no further (`| head`) misses nothing that he wants; what is measured is recorded all the same.
+/// Something that was meant to be printed is lost: the program fails, at its end, since what it measures is recorded all the same.
+static IS_TEXT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// To the standard output. Who reads no further (`| head`) misses nothing that he wants.
 fn put(text: fmt::Arguments<'_>) {
     match io::stdout().lock().write_fmt(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("ringkeeper-bench: printing: {error}"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("ringkeeper-bench: printing: {error}");
+            IS_TEXT_LOST.store(true, Ordering::Relaxed);
+        }
         Ok(()) | Err(_) => {}
     }
 }
