@@ -20,7 +20,8 @@ const START_MAX: Duration = Duration::from_secs(90);
 /// How long a restart with much data may take until somebody answers.
 const RESTART_MAX: Duration = Duration::from_secs(180);
 /// What every server's configuration begins with. A key of ours only sets a system property of a Java server.
-const COMMON: &str = "tickTime=2000\ninitLimit=10\nsyncLimit=5\nmaxClientCnxns=0\nadmin.enableServer=false\nringkeeper.log.level=warn\n";
+const COMMON: &str = "tickTime=2000\ninitLimit=10\nsyncLimit=5\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=srvr,mntr\n\
+    ringkeeper.log.level=warn\n";
 
 /// Which system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
@@ -46,6 +47,11 @@ impl System {
             System::Bare => "bare",
             System::Etcd => "etcd",
         }
+    }
+
+    /// Whether its `mntr` says how many batches it made durable.
+    pub fn counts_its_syncs(self) -> bool {
+        matches!(self, System::Ringkeeper | System::ZooKeeper)
     }
 }
 
@@ -222,6 +228,11 @@ impl Ensemble {
     /// Where each keeps its data.
     pub fn data_dirs(&self) -> Vec<PathBuf> {
         self.servers.iter().map(|server| server.file("data")).collect()
+    }
+
+    /// What each answers to a four-letter word.
+    pub fn four_letter(&self, word: &str) -> Result<Vec<String>, Failure> {
+        self.servers.iter().map(|server| server.four_letter(word)).collect()
     }
 
     /// The last lines that each has logged.

@@ -67,6 +67,11 @@ impl Server {
         mode(&self.address)
     }
 
+    /// Its answer to a four-letter word.
+    pub fn four_letter(&self, word: &str) -> Result<String, Failure> {
+        ask(&self.address, word).map_err(|e| format!("{word}, asked of {}: {e}", self.address))
+    }
+
     /// The last lines that it logged.
     pub fn log_tail(&self) -> String {
         let mut text = Vec::new();
@@ -131,15 +136,17 @@ pub fn end_with_this_process(command: &mut Command) {
 
 /// What the four-letter word `srvr` says of the server's mode, if it has one.
 fn mode(address: &str) -> Option<String> {
-    let ask = || -> std::io::Result<String> {
-        let to = address.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::NotFound)?;
-        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"srvr")?;
-        let mut text = String::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = ask().ok()?;
+    let text = ask(address, "srvr").ok()?;
     text.lines().find_map(|line| line.strip_prefix("Mode: ")).map(|mode| mode.trim().to_owned())
+}
+
+/// The answer to a four-letter word.
+fn ask(address: &str, word: &str) -> std::io::Result<String> {
+    let to = address.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::NotFound)?;
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(word.as_bytes())?;
+    let mut text = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }

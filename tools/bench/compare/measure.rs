@@ -1,5 +1,6 @@
 //! One side of one round: a fresh ensemble, a busy time on both sides that doesn't count, then the row's own work.
 
+use super::flushed::{BATCHES, FLUSHES_PER_BATCH, Flushed};
 use super::looking::Looking;
 use super::rows::{
     BYTES_PER_SESSION, BYTES_PER_ZNODE, IDLE_KIB, Load, READS_ALONE_P99_US, Row, SYNC_P50_US, TIME_MS, WITHOUT_SNAPSHOT_P99_9_US, Work,
@@ -101,7 +102,11 @@ impl Bench {
         match work {
             Work::Closed(load) => {
                 self.condition(ensemble, &load)?;
-                self.closed(ensemble, &Plan { count_syscalls: true, ..self.plan(ensemble, &load) })
+                let plan = Plan { count_syscalls: true, ..self.plan(ensemble, &load) };
+                if load.workload == Workload::Get || !ensemble.system().counts_its_syncs() {
+                    return self.closed(ensemble, &plan);
+                }
+                self.closed_with_flushes(ensemble, &plan)
             }
             Work::WithReadsAlone(load) => {
                 self.condition(ensemble, &load)?;
@@ -139,6 +144,18 @@ impl Bench {
             System::Etcd => etcd::run(self.recipes.etcd()?, plan),
             _ => load::run(plan),
         }
+    }
+
+    /// A closed loop, and what the device flushed for each batch from before its first request until after its last.
+    fn closed_with_flushes(&self, ensemble: &Ensemble, plan: &Plan) -> Result<Figures, Failure> {
+        let so_far = || plan.watched.device.as_ref().map(|device| Flushed::so_far(ensemble, device)).transpose();
+        let before = so_far()?;
+        let mut figures = self.closed(ensemble, plan)?;
+        if let Some((batches, flushes_per_batch)) = so_far()?.zip(before).and_then(|(after, before)| after.since(&before)) {
+            figures.extra.insert(BATCHES.to_owned(), batches);
+            figures.extra.insert(FLUSHES_PER_BATCH.to_owned(), flushes_per_batch);
+        }
+        Ok(figures)
     }
 
     fn scenario_plan(&self, ensemble: &Ensemble, sessions: usize, size: usize) -> scenario::Plan {

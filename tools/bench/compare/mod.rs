@@ -4,6 +4,7 @@
 //! Guarantees: what was measured is on disk after each round, and a comparison that is started again goes on behind it; a row that
 //! fails is told with the servers' last words and left, and the others go on.
 
+mod flushed;
 mod looking;
 mod measure;
 pub mod rows;
