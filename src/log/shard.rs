@@ -73,8 +73,10 @@ pub(super) struct ShardSegments {
     wanted: u64,
 }
 
-/// Unused files that a shard keeps for the next spares; more than that are removed.
-pub(super) const FREE_MAX: usize = 2;
+/// Retired files that a shard keeps for the next spares; more than that are removed at once.
+pub(super) const FREE_MAX: usize = 8;
+/// So many it keeps also when its log is shorter.
+const FREE_MIN: usize = 2;
 
 impl ShardSegments {
     /// With `first`, made before serving, as the segment in use, and files to be made into spares.
@@ -198,6 +200,13 @@ impl ShardSegments {
             self.free.push(FreeSegment { path: segment.path.clone(), capacity: segment.capacity });
         }
         keeps
+    }
+
+    /// One of the files kept for later spares, where there are more than segments in the log, `in_log`. About as many as these are
+    /// retired and needed again with each snapshot under load; more only take room, and time at the next start, which reads them.
+    pub(super) fn thin_out(&mut self, in_log: usize) -> Option<FilePath> {
+        let is_surplus = self.free.len() > in_log.max(FREE_MIN);
+        if is_surplus { self.free.pop().map(|free| free.path) } else { None }
     }
 
     /// Files that were to become spares, which are given up: they name an identity that this server has no more.

@@ -1,16 +1,16 @@
 //! What the log does beside appending: the durable mark, and letting old segments go.
 //!
 //! Guarantees: the mark on disk is never ahead of the durable position; a segment goes only when a verified snapshot and the mark on
-//! disk cover it. Leaves to others: when a snapshot counts as verified (the keeper).
+//! disk cover it; what is kept of such for reuse is no more than the log is long. Leaves to others: when a snapshot counts as verified (the keeper).
 
-use crate::base::ids::Zxid;
+use crate::base::ids::{ShardId, Zxid};
 use crate::base::memory::BatchMemory;
 use crate::base::time::MonoMs;
 use crate::log::effect::DiskEffect;
 use crate::log::segment::shard_dir;
 use crate::log::shard::ShardSegments;
 use crate::log::writer::{Log, Pending};
-use crate::model::file::{FileOp, Script};
+use crate::model::file::{FileOp, FilePath, Script};
 use crate::mutant;
 
 /// How often a full device is tried again: each try may fill what is left of it, and takes its time from everything else on it.
@@ -29,6 +29,7 @@ impl<M: BatchMemory> Log<M> {
             self.retried_at = now;
             self.shards.iter_mut().for_each(ShardSegments::retry);
             self.ask_again(out);
+            self.thin_out(out);
         }
         self.drop_old(out);
         self.pump(false, out);
@@ -83,9 +84,26 @@ impl<M: BatchMemory> Log<M> {
             if self.shards.get_mut(shard.idx()).is_some_and(|s| s.keep_free(&segment, capacity)) {
                 continue;
             }
-            let ops = vec![FileOp::Remove(segment.path), FileOp::SyncDir(shard_dir(shard))];
-            let ticket = self.ticket(Pending::Remove { count: 1 });
-            out.push(DiskEffect::Script { shard: Some(shard), script: Script { ops }, ticket });
+            self.remove(shard, segment.path, out);
         }
+    }
+
+    /// Lets go of files that no shard will soon need, one of each shard at a time: what the log was long for may come again.
+    fn thin_out(&mut self, out: &mut Vec<DiskEffect<M>>) {
+        if self.has_fault() || self.is_cutting() {
+            return;
+        }
+        let surplus = |shard: &mut ShardSegments| {
+            let in_log = self.old.iter().filter(|segment| segment.shard == shard.id).count();
+            Some((shard.id, shard.thin_out(in_log)?))
+        };
+        let surplus: Vec<_> = self.shards.iter_mut().filter_map(surplus).collect();
+        surplus.into_iter().for_each(|(shard, path)| self.remove(shard, path, out));
+    }
+
+    fn remove(&mut self, shard: ShardId, path: FilePath, out: &mut Vec<DiskEffect<M>>) {
+        let ops = vec![FileOp::Remove(path), FileOp::SyncDir(shard_dir(shard))];
+        let ticket = self.ticket(Pending::Remove { count: 1 });
+        out.push(DiskEffect::Script { shard: Some(shard), script: Script { ops }, ticket });
     }
 }

@@ -42,6 +42,11 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// How often a new file was made.
+    pub(super) fn made(&self) -> usize {
+        self.inodes.len()
+    }
+
     pub(super) fn apply(&mut self, op: &FileOp) -> Result<(), String> {
         match op {
             FileOp::MakeDir(_) => {}

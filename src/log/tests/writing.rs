@@ -175,6 +175,50 @@ fn segments_below_a_snapshot_are_used_again_or_removed() {
     driver.start(None);
 }
 
+/// Writes so that about `segments` more are filled, then lets go of all that was written before the last two times.
+fn fill_and_retire(driver: &mut Driver, segments: usize, ends: &mut Vec<Zxid>) {
+    let mut prng = Prng::from_seed(0);
+    // Six blocks to a segment, two to a batch.
+    for _ in 0..3 * segments {
+        driver.append(vec![7; 5000], false).unwrap();
+        driver.with_log(|log, out| log.submit(out));
+        driver.finish(&mut prng);
+    }
+    driver.tick(200);
+    driver.finish(&mut prng);
+    ends.push(driver.zxid_of(driver.acked - 1));
+    if let [.., upto, _, _] = ends[..] {
+        driver.snapshot = upto;
+        driver.with_log(|log, out| log.retain_from(upto, out));
+        driver.finish(&mut prng);
+    }
+}
+
+#[test]
+fn segments_that_are_retired_together_are_all_used_again() {
+    let (mut driver, mut ends) = (started(1), Vec::new());
+    (0..6).for_each(|_| fill_and_retire(&mut driver, 5, &mut ends));
+    let before = driver.disk.made();
+    (0..6).for_each(|_| fill_and_retire(&mut driver, 5, &mut ends));
+    assert_eq!(driver.disk.made(), before, "files that were filled with zeros while there are retired ones");
+    driver.start(None);
+}
+
+#[test]
+fn a_log_that_is_short_again_lets_go_of_retired_files() {
+    let (mut driver, mut ends) = (started(1), Vec::new());
+    (0..6).for_each(|_| fill_and_retire(&mut driver, 7, &mut ends));
+    let of_a_long_log = driver.disk.names().len();
+    (0..3).for_each(|_| fill_and_retire(&mut driver, 1, &mut ends));
+    for _ in 0..20 {
+        driver.tick(1000);
+        driver.finish(&mut Prng::from_seed(0));
+    }
+    let of_a_short_one = driver.disk.names().len();
+    assert!(of_a_long_log >= 20 && of_a_short_one <= 12, "{of_a_long_log} files, then {of_a_short_one}");
+    driver.start(None);
+}
+
 #[test]
 fn padding_is_zero_whatever_the_pool_gives() {
     let mut driver = started(1);

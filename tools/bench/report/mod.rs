@@ -10,6 +10,7 @@ use crate::growth::{self, Growth};
 use crate::scenario::{RESULTS_FORMAT, Results};
 use crate::{Failure, create_dir};
 use page::Page;
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ struct Found {
 /// Renders the page.
 pub fn report(arguments: &ReportArguments) -> Result<(), Failure> {
     let mut found = read(&arguments.results)?;
-    found.comparisons.sort_by_key(|(_, state)| (state.setup.servers, !state.is_ours()));
+    // Of several with as many servers the one with most rows comes first: the others measure some of its rows once more.
+    found.comparisons.sort_by_key(|(_, state)| (state.setup.servers, !state.is_ours(), Reverse(state.rows.len())));
     let page = render(&found);
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let plots = arguments.page.with_extension("");
@@ -85,7 +87,9 @@ fn render(found: &Found) -> Page {
     for (file, state) in &found.comparisons {
         page.comparison(state, file);
     }
-    page.growth(&found.comparisons.iter().map(|(_, state)| state.clone()).filter(State::is_ours).collect::<Vec<_>>());
+    let mut ours: Vec<&State> = found.comparisons.iter().map(|(_, state)| state).filter(|state| state.is_ours()).collect();
+    ours.dedup_by_key(|state| state.setup.servers);
+    page.growth(&ours);
     for (file, growth) in &found.growths {
         page.more_of_everything(growth, file);
     }

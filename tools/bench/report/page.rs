@@ -184,15 +184,15 @@ impl Page {
         }
     }
 
-    /// How the rows that several comparisons have change with the number of servers.
-    pub fn growth(&mut self, states: &[State]) {
+    /// How the rows that several comparisons, each of another number of servers, have change with that number.
+    pub fn growth(&mut self, states: &[&State]) {
         if states.len() < 2 {
             return;
         }
         let mut series = Vec::new();
         for row in ROWS {
             let of = |ours: bool| -> Vec<(f64, f64)> {
-                let point = |state: &State| {
+                let point = |state: &&State| {
                     let line = lines(row, find(state, row.name)?, state.setup.servers)
                         .into_iter()
                         .find(|line| line.figure == Figure::Throughput)?;
