@@ -1,7 +1,7 @@
 //! What the log does beside appending: the durable mark, and letting old segments go.
 //!
 //! Guarantees: the mark on disk is never ahead of the durable position; a segment goes only when a verified snapshot and the mark on
-//! disk cover it; what is kept of such for reuse is no more than the log is long. Leaves to others: when a snapshot counts as verified (the keeper).
+//! disk cover it; files of such kept for reuse are bounded, and thinned out. Leaves to others: when a snapshot counts as verified (the keeper).
 
 use crate::base::ids::{ShardId, Zxid};
 use crate::base::memory::BatchMemory;
