@@ -88,8 +88,13 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant { name: "prep-version-ignores-outstanding", what: "setData compares its version with the applied node alone" },
     Mutant { name: "receive-skips-chain-check", what: "a received batch is compared with the tail by zxid alone" },
     Mutant { name: "reply-before-watch", what: "the answer to a setData leaves before its watches fire" },
+    Mutant {
+        name: "session-clock-forgets-it-stood",
+        what: "time in which the leader heard nobody counts as silence when a learner reports",
+    },
     Mutant { name: "session-expires-early", what: "a session's deadline lies a tick before its timeout" },
     Mutant { name: "session-password-unchecked", what: "any password resumes a session" },
+    Mutant { name: "session-report-shortens", what: "a learner's late report brings a session's deadline forward" },
     Mutant { name: "sessions-expire-unheard", what: "sessions time out while no client's socket is read" },
     Mutant { name: "snapshot-checksum-ignored", what: "a damaged chunk of a snapshot is loaded" },
     Mutant { name: "snapshot-old-image-dropped", what: "a changed node's old image is not written to the running snapshot" },

@@ -247,11 +247,11 @@ pub enum Message<'a> {
         /// Encoded verdicts.
         bytes: &'a [u8],
     },
-    /// Learner to leader: sessions heard of since the last such message, 8 bytes each.
+    /// Learner to leader: sessions heard of since the last such message, and how long ago (`wire::peer::touched`).
     Touched {
         /// Of the leader.
         epoch: u32,
-        /// Session ids, little-endian.
+        /// Encoded items.
         bytes: &'a [u8],
     },
 

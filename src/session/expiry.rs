@@ -50,12 +50,15 @@ impl Buckets {
         Buckets { tick_ms: u64::from(tick_ms), heads: BTreeMap::new() }
     }
 
-    /// Puts `slot` where it is due `timeout_ms` after `now`, out of where it was.
-    pub(super) fn schedule(&mut self, links: &mut impl Links, slot: u32, now: MonoMs, timeout_ms: u32) {
-        let mut due = round_up_to_tick(now.plus(u64::from(timeout_ms)), self.tick_ms);
-        if mutant!("session-expires-early") {
-            due = MonoMs(due.0.saturating_sub(2 * self.tick_ms));
-        }
+    /// When that is due which isn't heard of for `timeout_ms` after `heard`.
+    pub(super) fn due(&self, heard: MonoMs, timeout_ms: u32) -> MonoMs {
+        let due = round_up_to_tick(heard.plus(u64::from(timeout_ms)), self.tick_ms);
+        if mutant!("session-expires-early") { MonoMs(due.0.saturating_sub(2 * self.tick_ms)) } else { due }
+    }
+
+    /// Puts `slot` where it is due `timeout_ms` after `heard`, out of where it was.
+    pub(super) fn schedule(&mut self, links: &mut impl Links, slot: u32, heard: MonoMs, timeout_ms: u32) {
+        let due = self.due(heard, timeout_ms);
         if links.link(slot).deadline == Some(due) {
             return;
         }

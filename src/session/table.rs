@@ -167,6 +167,19 @@ impl Sessions {
         true
     }
 
+    /// Something was heard of the session some time ago: it lives its whole timeout from then on, or longer if it does anyway. False as with
+    /// [`Sessions::touch`].
+    pub fn touch_since(&mut self, id: SessionId, heard: MonoMs) -> bool {
+        let Some(at) = self.find(id) else { return false };
+        let Slot { closing, timeout_ms_now, link, .. } = &self.slots[at as usize];
+        let (lives, would_live) = (link.deadline(), self.buckets.due(heard, *timeout_ms_now));
+        if !closing && (lives.is_none_or(|lives| lives < would_live) || mutant!("session-report-shortens")) {
+            self.touch(id, heard)
+        } else {
+            !closing
+        }
+    }
+
     /// Resumes a session with a newly negotiated timeout, which counts from now on (T42). False as with [`Sessions::touch`].
     pub fn renegotiate(&mut self, id: SessionId, timeout_ms: u32, now: MonoMs) -> bool {
         if let Some(at) = self.find(id) {

@@ -76,6 +76,20 @@ fn a_touch_moves_the_deadline_and_a_resume_the_timeout() {
 }
 
 #[test]
+fn what_was_heard_a_while_ago_counts_from_then_and_shortens_nothing() {
+    let (mut sessions, id) = with_one(0);
+    assert!(sessions.touch(id, MonoMs(5000)));
+    assert!(sessions.touch_since(id, MonoMs(3000)));
+    assert_eq!(expired(&mut sessions, 9999), [], "heard at 5000, whatever was heard before");
+    assert!(sessions.touch_since(id, MonoMs(7999)));
+    assert_eq!(expired(&mut sessions, 11_999), []);
+    assert_eq!(expired(&mut sessions, 12_000), [id], "heard at 7999 and not when it was said");
+    assert!(!sessions.touch_since(id, MonoMs(12_000)), "it is closing");
+    assert_eq!(expired(&mut sessions, 60_000), []);
+    assert!(!sessions.touch_since(SessionId(1), MonoMs(0)), "it is unknown");
+}
+
+#[test]
 fn only_the_right_password_resumes() {
     let (mut sessions, id) = with_one(0);
     assert!(sessions.check_password(id, &PASSWORD));

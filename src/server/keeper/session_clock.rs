@@ -7,6 +7,7 @@
 //! ZooKeeper goes on reading; here a session loses none of its timeout to a time in which nobody was listening.
 
 use crate::base::time::MonoMs;
+use crate::mutant;
 
 /// Hosts hand the time in every 20 ms. A turn that is later than this found the process, or its host, standing still.
 const LATE_MS: u64 = 200;
@@ -18,6 +19,8 @@ pub(super) struct SessionClock {
     stood_ms: u64,
     /// Since when it stands still.
     standing_since: Option<MonoMs>,
+    /// Since when it goes, if it does.
+    going_since: MonoMs,
     /// When the last turn was.
     looked: Option<MonoMs>,
 }
@@ -25,8 +28,10 @@ pub(super) struct SessionClock {
 impl SessionClock {
     /// A turn is over: whether clients are heard from `now` on.
     pub(super) fn go(&mut self, now: MonoMs, hears: bool) {
-        if self.standing_since.is_none() {
-            self.stood_ms += self.missed_ms(now);
+        let missed_ms = self.missed_ms(now);
+        if self.standing_since.is_none() && missed_ms > 0 {
+            self.stood_ms += missed_ms;
+            self.going_since = now;
         }
         self.looked = Some(now);
         match (self.standing_since, hears) {
@@ -34,6 +39,7 @@ impl SessionClock {
             (Some(since), true) => {
                 self.stood_ms += now.since(since);
                 self.standing_since = None;
+                self.going_since = now;
             }
             _ => {}
         }
@@ -48,6 +54,18 @@ impl SessionClock {
     pub(super) fn at(&self, now: MonoMs) -> MonoMs {
         let going = MonoMs(now.0 - self.missed_ms(now).min(now.0));
         MonoMs(self.standing_since.map_or(going, |since| since.min(now)).0.saturating_sub(self.stood_ms))
+    }
+
+    /// What it showed so many ms ago, or what it shows since it goes on if that was later.
+    pub(super) fn before(&self, now: MonoMs, ms: u64) -> MonoMs {
+        let going_ms = if mutant!("session-clock-forgets-it-stood") {
+            ms
+        } else if self.stands() || self.missed_ms(now) > 0 {
+            0
+        } else {
+            now.since(self.going_since)
+        };
+        MonoMs(self.at(now).0.saturating_sub(ms.min(going_ms)))
     }
 
     /// For how long no turn came that was due.
@@ -92,6 +110,23 @@ mod tests {
         clock.go(MonoMs(9100), false);
         clock.go(MonoMs(12_000), true);
         assert_eq!(clock.at(MonoMs(12_010)), MonoMs(1110));
+    }
+
+    #[test]
+    fn the_past_is_told_back_to_where_it_last_went_on() {
+        let mut clock = SessionClock::default();
+        run(&mut clock, 0, 1000, true);
+        assert_eq!([0, 300, 2000].map(|ms| clock.before(MonoMs(1000), ms)), [1000, 700, 0].map(MonoMs));
+        // While it stands, and after that.
+        clock.go(MonoMs(1000), false);
+        assert_eq!([0, 300].map(|ms| clock.before(MonoMs(1100), ms)), [1000, 1000].map(MonoMs));
+        clock.go(MonoMs(1200), true);
+        assert_eq!([0, 50, 300].map(|ms| clock.before(MonoMs(1300), ms)), [1100, 1050, 1000].map(MonoMs));
+        // While a turn is missed, and after it.
+        run(&mut clock, 1210, 2000, true);
+        assert_eq!([0, 50].map(|ms| clock.before(MonoMs(5000), ms)), [1800, 1800].map(MonoMs));
+        clock.go(MonoMs(5000), true);
+        assert_eq!([0, 10, 300].map(|ms| clock.before(MonoMs(5020), ms)), [1820, 1810, 1800].map(MonoMs));
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl<M: BatchMemory> Keeper<M> {
         }
         let session = conn.session;
         self.sessions.touch(session, now);
-        self.heard_of(session);
+        self.heard_of(session, now);
     }
 
     /// The client took something of what waits for it.

@@ -174,7 +174,7 @@ fn what_does_not_fit_is_refused_with_one_reason_on_both_sides() {
         assert!(reason.contains(part), "{reason}");
         assert!(reason.len() <= 512, "{reason}");
     };
-    says(Hello { format_version: 2, ..good }, "server 3 speaks version 2 of the servers' protocol, the other end version 1: run the same");
+    says(Hello { format_version: 1, ..good }, "server 3 speaks version 1 of the servers' protocol, the other end version 2: run the same");
     says(Hello { cluster: ClusterId(8), ..good }, "server 3 holds data of the ensemble 00000000000000000000000000000008, server 1 of");
     says(Hello { sender: ServerId(7), ..good }, "server 7 isn't among the members that server 1 knows (1, 2, 3): add a line server.7");
     says(Hello { addressee: ServerId(2), ..good }, "server 3 wants to reach server 2 but found server 1 at that address");

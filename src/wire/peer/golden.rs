@@ -48,7 +48,7 @@ fn the_handshake_has_these_bytes() {
     };
     let mut out = Vec::new();
     put_hello(&mut out, &hello);
-    assert_eq!(hex(&out[HEADER_BYTES..]), "010100cdab000000000000000000000000000003010202010000000000000403000000000000");
+    assert_eq!(hex(&out[HEADER_BYTES..]), "010200cdab000000000000000000000000000003010202010000000000000403000000000000");
     assert_eq!(decode_hello(&out[HEADER_BYTES..]), Ok(hello));
     out.clear();
     put_goodbye(&mut out, ServerId(3), "no");

@@ -2,13 +2,11 @@
 
 use super::fields::{BadMessage, Fields, put_epoch, put_flag, put_identity, put_position, put_u32, put_u64, put_u128, put_zxid};
 use super::frame::{begin, end};
+use super::touched::TOUCHED_BYTES;
 use super::{body_bytes_max, kind};
 use crate::base::ids::{ServerId, Zxid};
 use crate::invariant;
 use crate::model::peer::{Message, Pulse, Refusal, Stance, Standing};
-
-/// Bytes of a session id in [`Message::Touched`].
-pub const TOUCHED_BYTES: usize = 8;
 
 /// Appends a message as a frame from `sender`.
 ///
@@ -239,7 +237,7 @@ pub fn decode(body: &[u8]) -> Result<Message<'_>, BadMessage> {
         kind::ACK => Message::Ack { epoch: fields.epoch()?, durable: fields.zxid()?, beat: fields.u64()? },
         kind::FORWARD => Message::Forward { epoch: fields.epoch()?, bytes: fields.take_rest() },
         kind::VERDICTS => Message::Verdicts { epoch: fields.epoch()?, bytes: fields.take_rest() },
-        kind::TOUCHED => Message::Touched { epoch: fields.epoch()?, bytes: sessions(&mut fields)? },
+        kind::TOUCHED => Message::Touched { epoch: fields.epoch()?, bytes: touched(&mut fields)? },
         kind::NEW_EPOCH..=kind::LEAD => decode_election(kind, &mut fields)?,
         kind::FOLLOW..=kind::UP_TO_DATE => decode_synchronisation(kind, &mut fields)?,
         kind::FETCH_ASK..=kind::PIECE => decode_bulk(kind, &mut fields)?,
@@ -249,7 +247,7 @@ pub fn decode(body: &[u8]) -> Result<Message<'_>, BadMessage> {
     Ok(message)
 }
 
-fn sessions<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], BadMessage> {
+fn touched<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], BadMessage> {
     let bytes = fields.take_rest();
     if bytes.len().is_multiple_of(TOUCHED_BYTES) { Ok(bytes) } else { Err(BadMessage::Truncated) }
 }

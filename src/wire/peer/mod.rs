@@ -12,6 +12,7 @@ pub mod forward;
 pub mod frame;
 pub mod hello;
 pub mod message;
+pub mod touched;
 
 #[cfg(test)]
 mod golden;
@@ -29,7 +30,7 @@ use crate::base::limits::RECORD_BYTES_MAX;
 use crate::model::peer::Lane;
 
 /// Version of the messages. Servers of different versions refuse each other.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// Longest body before the handshake: a greeting, or a farewell with its text.
 pub const GREETING_BODY_BYTES_MAX: usize = 1024;
 /// Longest body on the pulse lane.

@@ -1,6 +1,7 @@
 //! Properties of the peer codec: what is put is what is read, however the bytes arrive, and a changed byte never passes.
 
 use super::frame::HEADER_BYTES;
+use super::touched::TOUCHED_BYTES;
 use super::*;
 use crate::base::ids::{ClusterId, EPOCH_MAX, ServerId, Zxid};
 use crate::model::peer::{Message, Pulse, Refusal, Stance, Standing};
@@ -82,7 +83,7 @@ impl Drawn {
             Message::Ack { epoch, durable: committed, beat },
             Message::Forward { epoch, bytes },
             Message::Verdicts { epoch, bytes },
-            Message::Touched { epoch, bytes: &bytes[..bytes.len() / 8 * 8] },
+            Message::Touched { epoch, bytes: &bytes[..bytes.len() / TOUCHED_BYTES * TOUCHED_BYTES] },
             Message::FetchAsk { after: last, bytes_max: self.epochs[2] },
             Message::Fetched { after: last, more: self.flags[1], bytes },
             Message::PieceAsk { at, offset: beat, len: self.epochs[2] },

@@ -17,6 +17,7 @@ use crate::server::keeper::{Cx, replies};
 use crate::server::peer_mail::LinkId;
 use crate::wire::client::decode::decode_request;
 use crate::wire::peer::forward::{self, ForwardItem, ForwardOutcome, ForwardVerdict};
+use crate::wire::peer::touched::touched;
 
 /// Bytes of one learner's requests that wait: several times what a learner forwards before it lets its clients wait.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -192,12 +193,10 @@ impl<M: BatchMemory> Keeper<M> {
         self.ensemble.as_ref().is_none_or(|e| self.is_owner(session, e.me))
     }
 
+    /// A learner heard of sessions: each lives its whole timeout from then on.
     pub(super) fn on_touched(&mut self, cx: &mut Cx<'_, M>, bytes: &[u8]) {
-        let now = self.session_now(cx);
-        for chunk in bytes.chunks_exact(8) {
-            let mut id = [0; 8];
-            id.copy_from_slice(chunk);
-            self.sessions.touch(SessionId(i64::from_le_bytes(id)), now);
+        for (session, silent_ms) in touched(bytes) {
+            self.sessions.touch_since(session, self.session_clock.before(cx.now.mono, silent_ms));
         }
     }
 

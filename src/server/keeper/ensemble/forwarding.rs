@@ -8,6 +8,7 @@ use super::Keeper;
 use super::learning::Learning;
 use crate::base::ids::{ConnId, ServerId, SessionId};
 use crate::base::memory::BatchMemory;
+use crate::base::time::MonoMs;
 use crate::model::op_code::OpCode;
 use crate::model::peer::{Lane, Message};
 use crate::model::txn::PASSWORD_BYTES;
@@ -17,6 +18,7 @@ use crate::server::keeper::{Cx, Gate};
 use crate::server::peer_mail::LinkId;
 use crate::wire::peer as wire;
 use crate::wire::peer::forward::{self, ForwardOutcome, ForwardVerdict};
+use crate::wire::peer::touched::{TOUCHED_BYTES, put_touched};
 
 /// Items for one message; more makes another.
 const FORWARD_BYTES_MAX: usize = 1 << 20;
@@ -127,17 +129,19 @@ impl<M: BatchMemory> Keeper<M> {
         e.learning.counted = 0;
     }
 
-    /// Remembers that something was heard of a session, for the next report.
-    pub(in crate::server::keeper) fn heard_of(&mut self, session: SessionId) {
+    /// Remembers that something was heard of a session at a time of the session clock, for the next report.
+    pub(in crate::server::keeper) fn heard_of(&mut self, session: SessionId, at: MonoMs) {
         if let Some(e) = &mut self.ensemble
             && e.learning.leader.is_some()
         {
-            e.learning.touched.insert(session);
+            e.learning.touched.insert(session, at);
         }
     }
 
-    /// Reports which sessions were heard of, at each half tick.
+    /// Reports which sessions were heard of, and how long ago, at each half tick. Time in which nobody was listened to here doesn't count:
+    /// the leader couldn't know of it.
     pub(in crate::server::keeper) fn report_touched(&mut self, cx: &mut Cx<'_, M>) {
+        let session_now = self.session_now(cx);
         let Some(e) = &mut self.ensemble else { return };
         let half_tick_ms = (e.tick_ms / 2).max(1);
         let Learning { leader: Some((leader, epoch)), touched, next_report, .. } = &mut e.learning else { return };
@@ -148,14 +152,15 @@ impl<M: BatchMemory> Keeper<M> {
         if self.session_clock.stands() {
             // Nobody is listened to here, and the leader's clock goes on: who is connected counts as heard.
             let served = self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Ready && conn.local.is_none());
-            touched.extend(served.map(|(_, conn)| conn.session));
+            touched.extend(served.map(|(_, conn)| (conn.session, session_now)));
         }
         if touched.is_empty() || mutant!("ensemble-touch-lost") {
             return;
         }
-        let mut sessions: Vec<SessionId> = touched.drain().collect();
+        let mut sessions: Vec<(SessionId, MonoMs)> = touched.drain().collect();
         sessions.sort_unstable();
-        let bytes: Vec<u8> = sessions.iter().flat_map(|s| s.0.to_le_bytes()).collect();
+        let mut bytes = Vec::with_capacity(sessions.len() * TOUCHED_BYTES);
+        sessions.iter().for_each(|(session, at)| put_touched(&mut bytes, *session, session_now.since(*at)));
         let (leader, epoch) = (*leader, *epoch);
         e.send(&mut cx.fx.peers, leader, Lane::Main, &Message::Touched { epoch, bytes: &bytes });
     }

@@ -25,7 +25,7 @@ use crate::server::keeper::Cx;
 use crate::server::note::Level;
 use crate::server::peer_mail::LinkId;
 use crate::server::words::ensemble::SyncKind;
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use std::collections::VecDeque;
 
 /// A looking server waits so long for a range; as long as it fetches it neither votes nor follows.
@@ -89,8 +89,8 @@ pub(super) struct Learning {
     pub(super) counted: usize,
     /// Items that leave at the end of the turn.
     pub(super) forward: Vec<u8>,
-    /// Sessions heard of since the last report.
-    pub(super) touched: HashSet<SessionId>,
+    /// Sessions heard of since the last report, and when, by the session clock.
+    pub(super) touched: HashMap<SessionId, MonoMs>,
     pub(super) next_report: MonoMs,
     /// Batches of the stream that the log hasn't taken yet: it holds as many as it may. Bounded by what the host reads at once, since it reads
     /// no more while there are any.

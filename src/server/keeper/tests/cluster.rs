@@ -463,6 +463,22 @@ fn sessions_expire_by_the_leaders_word_and_not_while_they_are_heard_elsewhere() 
 }
 
 #[test]
+fn what_a_follower_heard_counts_from_then_and_not_from_its_report() {
+    let mut c = Cluster::new(3);
+    c.run(1000);
+    let (leader, follower) = (c.leader().unwrap(), c.follower());
+    let conn = c.connect(follower, SessionId::NONE, &[0; 16]);
+    let due = |c: &Cluster| c.nodes[&leader].keeper.sessions().deadlines().map(|(due, _)| due.0).collect::<Vec<_>>();
+    // Reports go out at each half tick of 100 ms: heard at all places between two.
+    for _ in 0..20 {
+        let heard_ms = c.now_ms;
+        assert_eq!(c.ask(follower, conn, &[Request::Ping]), ["reply 1 err 0"]);
+        c.run(160);
+        assert_eq!(due(&c), [(heard_ms + 4000) / 200 * 200 + 200], "heard at {heard_ms}, now it is {}", c.now_ms);
+    }
+}
+
+#[test]
 fn an_epoch_without_zxids_proposes_nothing_not_even_ends_of_sessions() {
     for left in [1 << 20, 1, 0] {
         let mut c = Cluster::new(3);
