@@ -1,4 +1,5 @@
-//! What servers of an ensemble say to each other, as bytes: frames, the handshake, messages, forwarded requests and their verdicts.
+//! What servers of an ensemble say to each other, as bytes: frames, the handshake, messages, forwarded requests and their verdicts, and
+//! of which clients something was heard.
 //!
 //! A frame is a header of [`frame::HEADER_BYTES`] bytes and a body; the body's first byte is the kind of message. All numbers are
 //! little-endian, fields stand in the order of their declaration in [`crate::model::peer`], nothing is optional. What decodes,
