@@ -41,6 +41,7 @@ pub use read::{Located, ReadOutcome, ReadRequest, serve_read};
 pub use receive::ReceiveError;
 pub use record::{Record, Records};
 pub use recover::{Recovery, recover};
+pub use scan::expect_segments;
 pub use start::Start;
 pub use whose::Base;
 pub use writer::Log;

@@ -128,6 +128,16 @@ impl Scan<'_> {
     }
 }
 
+/// Tells the host which files a scan will ask for, in its order. What can't be listed is told by the scan.
+pub fn expect_segments(files: &dyn Files) {
+    let shards = (0..SHARDS_MAX as u8).map(ShardId);
+    let segments = shards.flat_map(|shard| {
+        let entries = files.list(&shard_dir(shard)).unwrap_or_default();
+        entries.into_iter().filter_map(move |entry| segment_number(&entry.name)).map(move |number| segment_path(shard, number))
+    });
+    files.expect(segments.collect());
+}
+
 /// Reads all shards. `cluster` is the identity in the metadata, if that is good.
 pub(super) fn scan(files: &dyn Files, cluster: Option<ClusterId>) -> Scan<'_> {
     let mut scan = Scan::default();

@@ -173,6 +173,9 @@ pub trait Files {
     /// The whole content. `Empty` when there is no such file; `Unreadable` when reading it fails anywhere.
     fn bytes(&self, path: &FilePath) -> Stored<&[u8]>;
 
+    /// Says that these files will be asked for, in this order: a host may fetch them meanwhile. What they hold is the same either way.
+    fn expect(&self, _paths: Vec<FilePath>) {}
+
     /// `len` bytes from `offset` on, fewer where the file ends; also of a file that is being written to.
     fn range(&self, path: &FilePath, offset: u64, len: usize) -> Stored<Vec<u8>> {
         match self.bytes(path) {

@@ -2,12 +2,16 @@
 //!
 //! The plain reads come first so that a bad sector is an error with a file and an offset, not a SIGBUS in the middle of
 //! recovery. They ask for little at a time: other servers of the ensemble may share the device, and their syncs wait behind these.
+//! Files that are expected are fetched by a thread of their own (`ahead`), while recovery works on what it has.
 //!
 //! Guarantees: what couldn't be looked at at all (permission, descriptors, memory) is kept apart from what the device gives back
 //! damaged, and its first case is remembered: it says nothing of what is there, so nobody may act on it.
 
+mod ahead;
+
 use crate::model::file::{Damage, FileEntry, FilePath, Files, Stored, Volume};
-use memmap2::Mmap;
+use ahead::Ahead;
+use memmap2::{Mmap, MmapOptions};
 use rustix::fs::{Advice, fadvise};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -15,6 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the two volumes lie.
 #[derive(Clone, Debug)]
@@ -45,8 +50,12 @@ pub struct DiskFiles {
     roots: Roots,
     mapped: RefCell<HashMap<FilePath, &'static Mapped>>,
     open: RefCell<HashMap<FilePath, File>>,
+    ahead: RefCell<Option<Ahead>>,
     unseen: OnceCell<String>,
 }
+
+/// A file as it was read: nothing when there is none; or where reading failed, and why.
+type Fetched = Result<Option<Mmap>, (u64, io::Error)>;
 
 enum Mapped {
     Empty,
@@ -58,7 +67,7 @@ impl DiskFiles {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(roots: Roots) -> DiskFiles {
-        DiskFiles { roots, mapped: RefCell::default(), open: RefCell::default(), unseen: OnceCell::new() }
+        DiskFiles { roots, mapped: RefCell::default(), open: RefCell::default(), ahead: RefCell::default(), unseen: OnceCell::new() }
     }
 
     /// The first file or directory that couldn't be looked at though it may be whole: its place, the system's words and the
@@ -78,7 +87,8 @@ impl DiskFiles {
 
     fn load(&self, path: &FilePath) -> Mapped {
         let place = self.roots.resolve(path);
-        match open_and_map(&place) {
+        let fetched = self.ahead.borrow_mut().as_mut().and_then(|ahead| ahead.take(path));
+        match fetched.unwrap_or_else(|| open_and_map(&place, &AtomicBool::new(false))) {
             Ok(Some(map)) => Mapped::Content(map),
             Ok(None) => Mapped::Empty,
             Err((offset, error)) => Mapped::Unreadable(self.failure(&place, offset, "reading", &error)),
@@ -145,8 +155,8 @@ fn read_no_further(file: &File) {
     let _ = fadvise(file, 0, None, Advice::Random);
 }
 
-/// Maps a file after reading it through. `None` when there is no such file.
-fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
+/// Maps a file after reading it through. `None` when there is no such file. It is given up when `stop` is set.
+fn open_and_map(place: &Path, stop: &AtomicBool) -> Fetched {
     let mut file = match File::open(place) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -155,7 +165,7 @@ fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
     read_no_further(&file);
     let mut read = 0;
     let mut chunk = vec![0; READ_BYTES];
-    loop {
+    while !stop.load(Ordering::Relaxed) {
         match file.read(&mut chunk) {
             Ok(0) => break,
             Ok(n) => read += n as u64,
@@ -165,7 +175,7 @@ fn open_and_map(place: &Path) -> Result<Option<Mmap>, (u64, io::Error)> {
     }
     // SAFETY: the server holds the directory's lock and doesn't change a file that recovery reads while it is mapped: recovery
     // ends before the first write, and files are replaced by rename afterwards.
-    let map = unsafe { Mmap::map(&file) }.map_err(|error| (0, error))?;
+    let map = unsafe { MmapOptions::new().populate().map(&file) }.map_err(|error| (0, error))?;
     Ok(Some(map))
 }
 
@@ -205,6 +215,16 @@ impl Files for DiskFiles {
             Mapped::Empty => Stored::Empty,
             Mapped::Content(map) => Stored::Present(map),
             Mapped::Unreadable(damage) => Stored::Unreadable(damage.clone()),
+        }
+    }
+
+    /// Once; what more is expected is read when it is asked for.
+    fn expect(&self, paths: Vec<FilePath>) {
+        let mut ahead = self.ahead.borrow_mut();
+        if ahead.is_none() {
+            let known = self.mapped.borrow();
+            let paths = paths.into_iter().filter(|path| !known.contains_key(path)).map(|path| (self.roots.resolve(&path), path));
+            *ahead = Ahead::start(paths.collect());
         }
     }
 

@@ -12,7 +12,7 @@ use crate::base::prng::Prng;
 use crate::base::time::{MonoMs, Now};
 use crate::log::meta::Meta;
 use crate::log::{self, Base, Case, DiskEffect, Identity, Log, LogOptions, LogStart, Recovery};
-use crate::model::file::{Damage, FilePath, Files, Script, Stored, Volume};
+use crate::model::file::{Damage, FilePath, Files, Script, Volume};
 use crate::model::image::{AclImage, NodeImage, SessionImage};
 use crate::model::txn::OpRef;
 use crate::mutant;
@@ -173,6 +173,7 @@ fn recover_with(files: &dyn Files, config: &Config, options: LogOptions, prng: &
     let mut notes = Vec::new();
     let Loaded { mut tree, mut sessions, snapshots, newest_good, base } = load_snapshot(files, config, tree_options, &mut notes)?;
     let at = base.at;
+    log::expect_segments(files);
     let recovery = log::recover(files, base, &options, fresh);
     notes.extend(findings::summarise(&recovery.findings));
     if recovery.case.is_damage() {
@@ -226,20 +227,20 @@ fn load_snapshot(files: &dyn Files, config: &Config, options: TreeOptions, notes
     let unreadable = |damage: Damage| {
         FatalError::new(Fatal::Damage, format!("the snapshots of {} can't be read: {damage}. Restore a backup", config.data_dir))
     };
-    let choice = snapshot::choose_newest_good(files).map_err(unreadable)?;
+    let begin = || {
+        // The snapshot is in memory: from now on the device is free for the log.
+        log::expect_segments(files);
+        LoadInto { loader: TreeLoader::new(options), sessions: Sessions::new(session_options(config)) }
+    };
+    let (choice, loaded) = snapshot::load_newest_good(files, begin).map_err(unreadable)?;
     for damage in &choice.damaged {
         notes.push(Note { level: Level::Error, text: format!("a snapshot is damaged and passed over for an older one: {damage}") });
     }
     let mut snapshots = list_snapshots(files).map_err(unreadable)?;
-    let Some((path, summary)) = choice.newest_good else {
+    let Some(((path, summary), sink)) = choice.newest_good.zip(loaded) else {
         let sessions = Sessions::new(session_options(config));
         return Ok(Loaded { tree: Tree::new(options), sessions, snapshots, newest_good: None, base: Base::default() });
     };
-    let mut sink = LoadInto { loader: TreeLoader::new(options), sessions: Sessions::new(session_options(config)) };
-    let Stored::Present(bytes) = files.bytes(&path) else {
-        return Err(unreadable(Damage { path: path.name, offset: 0, what: "it was there a moment ago".to_owned() }));
-    };
-    snapshot::read(&path.name, bytes, &mut sink).map_err(unreadable)?;
     let zxid = summary.head.zxid;
     let tree = sink.loader.finish(zxid, summary.digest).map_err(|error| {
         let text =

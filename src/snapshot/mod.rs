@@ -13,7 +13,7 @@ mod writer;
 
 pub use format::{DIR, Head, Summary, file_of, keep_names, temp_file_of, zxid_of};
 pub use install::{Installer, PieceCheck};
-pub use policy::{Choice, Policy, Trigger, choose_newest_good, select_removable};
+pub use policy::{Choice, Policy, Trigger, choose_newest_good, load_newest_good, select_removable};
 pub use reader::{SnapshotSink, read, verify};
 pub use writer::SnapshotWriter;
 

@@ -5,7 +5,7 @@
 //! once).
 
 use super::format::{DIR, Summary, file_of, zxid_of};
-use super::reader::verify;
+use super::reader::{Nothing, SnapshotSink, read, verify};
 use crate::base::ids::Zxid;
 use crate::base::prng::Prng;
 use crate::model::file::{Damage, FilePath, Files, Stored, Volume};
@@ -72,26 +72,45 @@ pub struct Choice {
 /// # Errors
 /// When the directory can't be listed.
 pub fn choose_newest_good(files: &dyn Files) -> Result<Choice, Damage> {
+    Ok(load_newest_good(files, || Nothing)?.0)
+}
+
+/// Finds the newest snapshot that is whole and loads it, in one pass. `begin` gives an empty sink for every one that could be read; the
+/// sink of the one that was chosen is given back.
+///
+/// # Errors
+/// When the directory can't be listed, and when a sink refuses what a whole snapshot holds: then it isn't the disk that is wrong, and an
+/// older one would hide it.
+pub fn load_newest_good<S: SnapshotSink>(files: &dyn Files, mut begin: impl FnMut() -> S) -> Result<(Choice, Option<S>), Damage> {
     let mut zxids: Vec<Zxid> = files.list(&FilePath::new(Volume::Data, DIR))?.iter().filter_map(|e| zxid_of(&e.name)).collect();
     zxids.sort_unstable();
     let mut damaged = Vec::new();
     for zxid in zxids.into_iter().rev() {
         let path = file_of(zxid);
-        let verified = match files.bytes(&path) {
-            Stored::Present(bytes) => verify(&path.name, bytes),
+        let taken = match files.bytes(&path) {
+            Stored::Present(bytes) => {
+                let mut sink = begin();
+                match read(&path.name, bytes, &mut sink) {
+                    Ok(summary) => Ok((summary, sink)),
+                    Err(damage) if verify(&path.name, bytes).is_ok() => return Err(damage),
+                    Err(damage) => Err(damage),
+                }
+            }
             Stored::Empty => Err(Damage { path: path.name.clone(), offset: 0, what: "listed, and not there".to_owned() }),
             Stored::Unreadable(damage) => Err(damage),
         };
-        match verified {
-            Ok(summary) if summary.head.zxid == zxid => return Ok(Choice { newest_good: Some((path, summary)), damaged }),
-            Ok(summary) => {
+        match taken {
+            Ok((summary, sink)) if summary.head.zxid == zxid => {
+                return Ok((Choice { newest_good: Some((path, summary)), damaged }, Some(sink)));
+            }
+            Ok((summary, _)) => {
                 let what = format!("holds the snapshot of zxid {}", summary.head.zxid);
                 damaged.push(Damage { path: path.name, offset: 16, what });
             }
             Err(damage) => damaged.push(damage),
         }
     }
-    Ok(Choice { newest_good: None, damaged })
+    Ok((Choice { newest_good: None, damaged }, None))
 }
 
 /// Which of the snapshots `(zxid, verified)` may be removed so that the `retain` newest verified ones (two at least) stay. One

@@ -52,13 +52,13 @@ pub fn verify(path: &str, bytes: &[u8]) -> Result<Summary, Damage> {
 ///
 /// # Errors
 /// The first damage, with its offset in the file.
-pub fn read(path: &str, bytes: &[u8], sink: &mut dyn SnapshotSink) -> Result<Summary, Damage> {
+pub fn read<S: SnapshotSink>(path: &str, bytes: &[u8], sink: &mut S) -> Result<Summary, Damage> {
     read_chunks(bytes, sink).map_err(|(offset, what)| Damage { path: path.to_owned(), offset: offset as u64, what })
 }
 
 pub(super) type Broken = (usize, String);
 
-fn read_chunks(bytes: &[u8], sink: &mut dyn SnapshotSink) -> Result<Summary, Broken> {
+fn read_chunks<S: SnapshotSink>(bytes: &[u8], sink: &mut S) -> Result<Summary, Broken> {
     let mut chunks = Chunks::default();
     loop {
         let at = chunks.at;
@@ -88,7 +88,7 @@ impl Chunks {
     }
 
     /// Takes the chunk that begins at `self.at`; the trailer gives the summary.
-    pub(super) fn take(&mut self, chunk: &Chunk<'_>, sink: &mut dyn SnapshotSink) -> Result<Option<Summary>, Broken> {
+    pub(super) fn take<S: SnapshotSink>(&mut self, chunk: &Chunk<'_>, sink: &mut S) -> Result<Option<Summary>, Broken> {
         let at = self.at;
         let mut body = Cursor { bytes: chunk.body, at: 0, base: at + CHUNK_HEAD_BYTES };
         let Some((head, before)) = self.head.zip(self.kind) else {

@@ -205,6 +205,42 @@ fn the_newest_good_one_is_chosen() {
     assert_eq!(choose_newest_good(&Disk::default()).unwrap(), Choice { newest_good: None, damaged: Vec::new() });
 }
 
+/// Takes snapshots of any zxid but one.
+struct Picky(Option<Zxid>);
+
+impl SnapshotSink for Picky {
+    fn head(&mut self, head: &Head) -> Result<(), String> {
+        self.0.replace(head.zxid);
+        if head.zxid == Zxid(6) { Err("not this one".to_owned()) } else { Ok(()) }
+    }
+    fn session(&mut self, _: SessionImage) -> Result<(), String> {
+        Ok(())
+    }
+    fn acl(&mut self, _: AclImage<'_>) -> Result<(), String> {
+        Ok(())
+    }
+    fn node(&mut self, _: NodeImage<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_newest_good_one_is_loaded_and_what_is_whole_and_refused_is_not_passed_over() {
+    let mut disk = Disk::default();
+    for zxid in [4, 5, 6] {
+        disk.0.append(&mut written(Head { zxid: Zxid(zxid), ..HEAD }, 3, b"d").0.0);
+    }
+    let six = file_of(Zxid(6)).name;
+    let refused = load_newest_good(&disk, || Picky(None)).map(|_| ()).unwrap_err();
+    assert_eq!((refused.path, refused.what), (six.clone(), "not this one".to_owned()));
+    let last = disk.0[&six].len() - 1;
+    disk.0.get_mut(&six).unwrap()[last] ^= 1;
+    let (choice, sink) = load_newest_good(&disk, || Picky(None)).unwrap();
+    assert_eq!((choice.newest_good.unwrap().1.head.zxid, sink.unwrap().0), (Zxid(5), Some(Zxid(5))), "damage goes before a refusal");
+    assert_eq!(choice.damaged.into_iter().map(|d| d.path).collect::<Vec<_>>(), [six]);
+    assert!(load_newest_good(&Disk::default(), || Picky(None)).unwrap().1.is_none());
+}
+
 #[test]
 fn at_least_two_verified_ones_stay() {
     let all = [(Zxid(1), true), (Zxid(2), true), (Zxid(3), false), (Zxid(4), true), (Zxid(5), false)];

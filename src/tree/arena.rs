@@ -204,7 +204,7 @@ impl Arena {
     }
 
     /// What follows `slot`, at `depth` below `top`, in a walk over `top` and everything below it: the place and its depth.
-    pub(super) fn next_in_walk(&self, top: u32, slot: u32, depth: usize) -> Option<(u32, usize)> {
+    fn next_in_walk(&self, top: u32, slot: u32, depth: usize) -> Option<(u32, usize)> {
         if let Some(child) = self.children(slot).next() {
             return Some((child, depth + 1));
         }
@@ -217,6 +217,23 @@ impl Arena {
             (slot, depth) = (node.parent, depth - 1);
         }
         None
+    }
+
+    /// Whether the node at `slot` has this path: the names on its way to the root are compared from the end.
+    pub(super) fn is_at(&self, slot: u32, path: &[u8]) -> bool {
+        if slot == NodeId::ROOT.0 {
+            return matches!(path, b"" | b"/");
+        }
+        let (mut rest, mut slot) = (path, slot);
+        while slot != NodeId::ROOT.0 {
+            let node = self.node(slot);
+            match rest.strip_suffix(node.name()).and_then(|rest| rest.strip_suffix(b"/")) {
+                Some(before) => rest = before,
+                None => return false,
+            }
+            slot = node.parent();
+        }
+        rest.is_empty()
     }
 
     /// The replicated stat.

@@ -249,7 +249,8 @@ fn bad_images_are_errors() {
     assert_eq!(error(|log| log.images[5].1 = u32::MAX), LoadError::Parent { slot: 5, parent: u32::MAX });
     assert_eq!(error(|log| log.images[5].1 = 6), LoadError::Parent { slot: 5, parent: 6 });
     assert_eq!(error(|log| log.images[5].1 = 5), LoadError::Name(5));
-    assert_eq!(error(|log| log.images[4].1 = 5), LoadError::Unreachable(2));
+    assert_eq!(error(|log| log.images[4].1 = 5), LoadError::Circle(5));
+    assert_eq!(error(|log| (log.images[4].1, log.images[6].1) = (5, 4)), LoadError::Circle(6), "what hangs below a circle");
     assert_eq!(error(|log| log.images[5].2 = b"x/y".to_vec()), LoadError::Name(5));
     assert_eq!(error(|log| log.images[5].2.clear()), LoadError::Name(5));
     assert_eq!(error(|log| log.images[6].2 = b"a".to_vec()), LoadError::DuplicatePath("/a".to_owned()));

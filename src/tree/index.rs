@@ -62,6 +62,19 @@ impl PathIndex {
         self.tables[hash.table()].insert_unique(spread(entry.hash), entry, |entry| spread(entry.hash));
     }
 
+    /// Enters a place unless one is there that `is_it` accepts; false then.
+    pub(super) fn insert_new(&mut self, hash: PathHash, slot: u32, mut is_it: impl FnMut(u32) -> bool) -> bool {
+        let new = Entry { hash: hash.low(), slot };
+        let is_same = |entry: &Entry| entry.hash == new.hash && is_it(entry.slot);
+        match self.tables[hash.table()].entry(spread(new.hash), is_same, |entry| spread(entry.hash)) {
+            hashbrown::hash_table::Entry::Occupied(_) => false,
+            hashbrown::hash_table::Entry::Vacant(free) => {
+                free.insert(new);
+                true
+            }
+        }
+    }
+
     /// Takes a place out; false if it isn't there.
     pub(super) fn remove(&mut self, hash: PathHash, slot: u32) -> bool {
         let found = self.tables[hash.table()].find_entry(spread(hash.low()), |entry| entry.slot == slot);
@@ -82,6 +95,9 @@ mod tests {
         assert_eq!(index.find(hash(5000), |_| true), None);
         assert!(index.remove(hash(17), 17) && !index.remove(hash(17), 17));
         assert_eq!(index.find(hash(17), |_| true), None);
+        assert!(index.insert_new(hash(17), 6000, |_| true) && !index.insert_new(hash(17), 6001, |slot| slot == 6000));
+        assert!(index.insert_new(hash(17), 6001, |_| false), "another path with the same hash");
+        assert_eq!(index.find(hash(17), |slot| slot == 6001), Some(6001));
         assert_eq!(PathHash::of(7, b""), PathHash::of(7, b"/"));
         assert_ne!(PathHash::of(7, b"/a"), PathHash::of(8, b"/a"));
     }

@@ -43,8 +43,8 @@ pub enum LoadError {
     #[error("the path {0} comes twice")]
     DuplicatePath(String),
     /// Nodes that hang below each other and not below the root.
-    #[error("{0} nodes can't be reached from the root")]
-    Unreachable(usize),
+    #[error("node {0} hangs below nodes that hang below each other and not below the root")]
+    Circle(u32),
     /// One of the nodes that every tree has isn't there.
     #[error("{0} is missing")]
     BuiltInMissing(String),
@@ -121,7 +121,6 @@ impl TreeLoader {
         if !self.tree.arena.contains(NodeId::ROOT.0) {
             return Err(LoadError::BuiltInMissing("/".to_owned()));
         }
-        self.link()?;
         self.enter_all()?;
         for number in self.acls.values() {
             self.tree.acls.release(*number);
@@ -140,67 +139,107 @@ impl TreeLoader {
         Ok(self.tree)
     }
 
-    /// Enters every node into its parent's children, in the order of their places.
-    fn link(&mut self) -> Result<(), LoadError> {
-        let tree = &mut self.tree;
-        let mut at = tree.arena.end();
-        while let Some(slot) = tree.arena.used_before(at).filter(|slot| *slot != NodeId::ROOT.0) {
-            at = slot;
-            let parent = tree.arena.node(slot).parent();
-            if !tree.arena.contains(parent) || matches!(tree.kind(NodeId(parent)), NodeKind::Ephemeral(_)) {
-                return Err(LoadError::Parent { slot, parent });
-            }
-            tree.arena.link(slot);
-        }
-        Ok(())
-    }
-
-    /// Walks down from the root with the path in hand and makes every node known to everything that follows from the nodes.
+    /// Enters every node into its parent's children, in the order of their places, and makes it known to everything that follows from
+    /// the nodes. It goes through the places and not down from the root, since that is how they lie in memory.
     fn enter_all(&mut self) -> Result<(), LoadError> {
-        let mut path: Vec<u8> = Vec::new();
-        // Length of the path of the current node's ancestor at each depth.
-        let mut lens = vec![0];
-        let mut ephemerals: Vec<(Zxid, u32, SessionId)> = Vec::new();
-        let mut reached = 0;
-        let mut at = Some((NodeId::ROOT.0, 0));
-        while let Some((slot, depth)) = at {
+        let (mut bound, mut paths) = (Bound::default(), Paths::default());
+        let mut at = self.tree.arena.end();
+        while let Some(slot) = self.tree.arena.used_before(at) {
+            at = slot;
             if slot == NodeId::ROOT.0 {
-                self.enter(slot, b"/", &mut ephemerals)?;
-            } else {
-                lens.truncate(depth);
-                path.truncate(lens[depth - 1]);
-                path.push(b'/');
-                path.extend_from_slice(self.tree.arena.node(slot).name());
-                lens.push(path.len());
-                self.enter(slot, &path, &mut ephemerals)?;
+                self.enter(slot, b"/", &mut bound)?;
+                break;
             }
-            reached += 1;
-            at = self.tree.arena.next_in_walk(NodeId::ROOT.0, slot, depth);
-        }
-        if reached < self.tree.arena.len() {
-            return Err(LoadError::Unreachable(self.tree.arena.len() - reached));
+            let path = paths.of(&self.tree, slot)?;
+            self.enter(slot, path, &mut bound)?;
+            self.tree.arena.link(slot);
         }
         // Oldest first, as they were before.
-        ephemerals.sort_unstable();
-        for (_, slot, session) in ephemerals {
+        bound.ephemerals.sort_unstable();
+        for (_, slot, session) in bound.ephemerals {
             self.tree.ephemerals.add(&mut self.tree.arena, session, slot);
+        }
+        for slot in bound.reapable {
+            self.tree.reaper.touch(slot, self.tree.reap_facts(slot));
         }
         Ok(())
     }
 
-    fn enter(&mut self, slot: u32, path: &[u8], ephemerals: &mut Vec<(Zxid, u32, SessionId)>) -> Result<(), LoadError> {
+    fn enter(&mut self, slot: u32, path: &[u8], bound: &mut Bound) -> Result<(), LoadError> {
         let tree = &mut self.tree;
-        if tree.find(path).is_some() {
+        let (hash, arena) = (tree.hash(path), &tree.arena);
+        if !tree.index.insert_new(hash, slot, |other| arena.is_at(other, path)) {
             return Err(LoadError::DuplicatePath(show(path)));
         }
         tree.arena.node_mut(slot).set_digested(digest::counts(path));
-        tree.enter(slot, path);
+        tree.count_in(slot, path);
         tree.note_limits(path);
         match tree.kind(NodeId(slot)) {
             NodeKind::Persistent => {}
-            NodeKind::Ephemeral(session) => ephemerals.push((tree.arena.stat(slot).czxid, slot, session)),
-            NodeKind::Container | NodeKind::Ttl { .. } => tree.reaper.touch(slot, tree.reap_facts(slot)),
+            NodeKind::Ephemeral(session) => bound.ephemerals.push((tree.arena.stat(slot).czxid, slot, session)),
+            NodeKind::Container | NodeKind::Ttl { .. } => bound.reapable.push(slot),
         }
         Ok(())
+    }
+}
+
+/// What can be entered elsewhere only when all children are known.
+#[derive(Default)]
+struct Bound {
+    /// With the zxid that created each.
+    ephemerals: Vec<(Zxid, u32, SessionId)>,
+    reapable: Vec<u32>,
+}
+
+/// Paths of nodes of which only the parents are known.
+#[derive(Default)]
+struct Paths {
+    path: Vec<u8>,
+    /// Whose path the first `parent_len` bytes are, if anybody's.
+    parent: Option<u32>,
+    parent_len: usize,
+    /// From a node up to the root.
+    lineage: Vec<u32>,
+}
+
+impl Paths {
+    /// Path of the node at `slot`, which isn't the root. Costs the length of the path, or only of the name when the node
+    /// asked for before has the same parent.
+    fn of(&mut self, tree: &Tree, slot: u32) -> Result<&[u8], LoadError> {
+        let parent = tree.arena.node(slot).parent();
+        if self.parent != Some(parent) {
+            self.climb(tree, slot)?;
+            self.path.clear();
+            for above in self.lineage.iter().rev() {
+                self.path.push(b'/');
+                self.path.extend_from_slice(tree.arena.node(*above).name());
+            }
+            (self.parent, self.parent_len) = (Some(parent), self.path.len());
+        }
+        self.path.truncate(self.parent_len);
+        self.path.push(b'/');
+        self.path.extend_from_slice(tree.arena.node(slot).name());
+        Ok(&self.path)
+    }
+
+    /// Finds everything between the node at `slot` and the root.
+    fn climb(&mut self, tree: &Tree, slot: u32) -> Result<(), LoadError> {
+        self.lineage.clear();
+        let mut below = slot;
+        loop {
+            let parent = tree.arena.node(below).parent();
+            if !tree.arena.contains(parent) || matches!(tree.kind(NodeId(parent)), NodeKind::Ephemeral(_)) {
+                return Err(LoadError::Parent { slot: below, parent });
+            }
+            if parent == NodeId::ROOT.0 {
+                return Ok(());
+            }
+            // More nodes than there are: they go round in a circle.
+            if self.lineage.len() == tree.arena.len() {
+                return Err(LoadError::Circle(slot));
+            }
+            self.lineage.push(parent);
+            below = parent;
+        }
     }
 }

@@ -168,6 +168,11 @@ impl Tree {
     /// Makes a node in the arena known to index, digest and count of bytes.
     fn enter(&mut self, slot: u32, path: &[u8]) {
         self.index.insert(self.hash(path), slot);
+        self.count_in(slot, path);
+    }
+
+    /// Adds a node to the digest and to the count of bytes.
+    fn count_in(&mut self, slot: u32, path: &[u8]) {
         self.digest.add(&mut self.arena, slot, path);
         self.data_bytes += Tree::counted_bytes(slot, path, self.arena.node(slot).data_len());
     }

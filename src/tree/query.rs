@@ -19,24 +19,7 @@ impl Tree {
     /// The node at `path`. The empty path is an alias of the root (T70); a path that isn't legal finds nothing.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<NodeId> {
-        self.index.find(self.hash(path), |slot| self.is_at(slot, path)).map(NodeId)
-    }
-
-    /// Whether the node at `slot` has this path: the names on its way to the root are compared from the end.
-    fn is_at(&self, slot: u32, path: &[u8]) -> bool {
-        if slot == NodeId::ROOT.0 {
-            return matches!(path, b"" | b"/");
-        }
-        let (mut rest, mut slot) = (path, slot);
-        while slot != NodeId::ROOT.0 {
-            let node = self.arena.node(slot);
-            match rest.strip_suffix(node.name()).and_then(|rest| rest.strip_suffix(b"/")) {
-                Some(before) => rest = before,
-                None => return false,
-            }
-            slot = node.parent();
-        }
-        rest.is_empty()
+        self.index.find(self.hash(path), |slot| self.arena.is_at(slot, path)).map(NodeId)
     }
 
     /// The stat as clients see it.

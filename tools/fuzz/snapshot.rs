@@ -47,7 +47,7 @@ impl Target for Snapshots {
 
     fn expected(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![("accepted", "whole".to_owned()), ("accepted", "forged".to_owned())];
-        let load = ["Acl", "UnknownAcl", "Place", "Name", "Parent", "DuplicatePath", "Unreachable", "BuiltInMissing", "Digest"];
+        let load = ["Acl", "UnknownAcl", "Place", "Name", "Parent", "DuplicatePath", "Circle", "BuiltInMissing", "Digest"];
         all.extend(load.map(|item| ("refused by the tree", item.to_owned())));
         all.extend(READER.map(|item| ("refused by the reader", item.to_owned())));
         all
@@ -168,7 +168,7 @@ fn variant(error: &LoadError) -> &'static str {
         LoadError::Name(_) => "Name",
         LoadError::Parent { .. } => "Parent",
         LoadError::DuplicatePath(_) => "DuplicatePath",
-        LoadError::Unreachable(_) => "Unreachable",
+        LoadError::Circle(_) => "Circle",
         LoadError::BuiltInMissing(_) => "BuiltInMissing",
         LoadError::BuiltInKind(_) => "BuiltInKind",
         LoadError::Digest { .. } => "Digest",
