@@ -150,6 +150,9 @@ fn remedy(error: &io::Error) -> String {
 /// of its neighbours on the device wait for 20 to 50 ms; with reads of this size alone it took as long and they didn't notice.
 const READ_BYTES: usize = 512 << 10;
 
+/// How much is fetched ahead: a log that is larger than the memory would push out what was fetched before it is looked at.
+const AHEAD_BYTES_MAX: u64 = 1 << 30;
+
 /// Tells the kernel to read what it is asked for and nothing ahead. A filesystem that doesn't take the advice is read all the same.
 fn read_no_further(file: &File) {
     let _ = fadvise(file, 0, None, Advice::Random);
@@ -165,7 +168,10 @@ fn open_and_map(place: &Path, stop: &AtomicBool) -> Fetched {
     read_no_further(&file);
     let mut read = 0;
     let mut chunk = vec![0; READ_BYTES];
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err((read, io::ErrorKind::Interrupted.into()));
+        }
         match file.read(&mut chunk) {
             Ok(0) => break,
             Ok(n) => read += n as u64,
@@ -224,7 +230,7 @@ impl Files for DiskFiles {
         if ahead.is_none() {
             let known = self.mapped.borrow();
             let paths = paths.into_iter().filter(|path| !known.contains_key(path)).map(|path| (self.roots.resolve(&path), path));
-            *ahead = Ahead::start(paths.collect());
+            *ahead = Ahead::start(paths.collect(), AHEAD_BYTES_MAX);
         }
     }
 

@@ -24,9 +24,15 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to fetch. `None` if there is nothing to fetch or no thread to be had: then everything is read when it is asked for.
-    pub(super) fn start(files: Vec<(PathBuf, FilePath)>) -> Option<Ahead> {
-        let (places, coming): (Vec<PathBuf>, VecDeque<FilePath>) = files.into_iter().unzip();
+    /// Begins to fetch, up to the first file with which it would be more than `bytes_max`. `None` if there is nothing to fetch or no
+    /// thread to be had. Whatever isn't fetched is read when it is asked for.
+    pub(super) fn start(files: Vec<(PathBuf, FilePath)>, bytes_max: u64) -> Option<Ahead> {
+        let mut bytes = 0u64;
+        let fits = |(place, _): &(PathBuf, FilePath)| {
+            bytes = bytes.saturating_add(std::fs::metadata(place).map_or(0, |meta| meta.len()));
+            bytes <= bytes_max
+        };
+        let (places, coming): (Vec<PathBuf>, VecDeque<FilePath>) = files.into_iter().take_while(fits).unzip();
         if places.is_empty() {
             return None;
         }
@@ -102,12 +108,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let named = |name: &str| (dir.path().join(name), path(name));
         fs::write(dir.path().join("a"), "x").unwrap();
-        let mut ahead = Ahead::start(vec![named("a"), named("b")]).unwrap();
+        let mut ahead = Ahead::start(vec![named("a"), named("b")], 1).unwrap();
         assert!(ahead.take(&path("other")).is_none());
         assert!(matches!(ahead.take(&path("b")), Some(Ok(None))));
         assert!(matches!(ahead.take(&path("a")), Some(Ok(Some(map))) if map[..] == *b"x"));
         assert!(ahead.take(&path("a")).is_none() && ahead.take(&path("b")).is_none());
         drop(ahead);
-        assert!(Ahead::start(Vec::new()).is_none());
+        assert!(Ahead::start(Vec::new(), 1).is_none());
+        fs::write(dir.path().join("c"), "yz").unwrap();
+        let mut ahead = Ahead::start(vec![named("a"), named("c"), named("b")], 2).unwrap();
+        assert!(ahead.take(&path("a")).is_some());
+        assert!(ahead.take(&path("c")).is_none() && ahead.take(&path("b")).is_none(), "three bytes are too much");
     }
 }
