@@ -179,8 +179,8 @@ fn open_and_map(place: &Path, stop: &AtomicBool) -> Fetched {
             Err(error) => return Err((read, error)),
         }
     }
-    // SAFETY: the server holds the directory's lock and doesn't change a file that recovery reads while it is mapped: recovery
-    // ends before the first write, and files are replaced by rename afterwards.
+    // SAFETY: the server holds the directory's lock and doesn't change a file while anybody looks at what is mapped: recovery ends
+    // before the first write, and afterwards the mapping is only given back.
     let map = unsafe { MmapOptions::new().populate().map(&file) }.map_err(|error| (0, error))?;
     Ok(Some(map))
 }

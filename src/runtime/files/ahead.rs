@@ -93,6 +93,8 @@ mod tests {
         let files = DiskFiles::new(Roots { data: dir.path().to_owned(), log: dir.path().to_owned() });
         assert_eq!(files.bytes(&path("c")), Stored::Present("c".repeat(5000).as_bytes()), "before anything is expected");
         files.expect(["a", "none", "dir", "b", "c"].map(path).to_vec());
+        let under_way = |files: &DiskFiles| files.ahead.borrow().as_ref().map(|ahead| ahead.coming.len() + ahead.come.len());
+        assert_eq!(under_way(&files), Some(4), "what was read before isn't fetched again");
         for _ in 0..2 {
             for name in ["b", "a", "c"] {
                 assert_eq!(files.bytes(&path(name)), Stored::Present(name.repeat(5000).as_bytes()));
@@ -100,6 +102,7 @@ mod tests {
             assert_eq!(files.bytes(&path("none")), Stored::Empty);
             assert!(matches!(files.bytes(&path("dir")), Stored::Unreadable(_)));
         }
+        assert_eq!(under_way(&files), Some(0), "each was taken as it was fetched");
         assert!(files.unseen().is_some_and(|said| said.contains("/dir can't be read")), "{:?}", files.unseen());
     }
 
